@@ -1,0 +1,3 @@
+"""mtlface: does one network with several heads beat several networks with one, on your faces?"""
+
+__version__ = "0.1.0"

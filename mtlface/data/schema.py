@@ -1,0 +1,214 @@
+"""What each label of a face data set means: its kind, its names, its units and its columns.
+
+One convention holds from the table to the batch: a missing label is −1 where the label is a class
+and NaN where it is a number. Gender is 1 = male, 0 = female, whatever the source says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from mtlface.errors import MtlfaceError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Label:
+    """A named label; the kinds below say what its values are.
+
+    Attributes:
+        name: What tasks and batches call it.
+    """
+
+    kind: ClassVar[str]
+    missing: ClassVar[float]
+    name: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a `FaceTable` that hold this label."""
+        return (self.name,)
+
+    def values(self, frame: pd.DataFrame) -> np.ndarray:
+        """The label of each row, in the shape and type that a batch has it: int64 of shape (N,)."""
+        return frame[self.name].to_numpy(dtype=np.int64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `label_from_dict` reads back, for checkpoints and exports."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Binary(Label):
+    """Two classes; values 0, 1 or −1 where missing.
+
+    Attributes:
+        classes: The names of class 0 and class 1, the positive one.
+    """
+
+    kind: ClassVar[str] = "binary"
+    missing: ClassVar[float] = -1
+    classes: tuple[str, str] = ("no", "yes")
+
+
+@dataclass(frozen=True)
+class Category(Label):
+    """One of many classes; values 0 … n−1, or −1 where missing.
+
+    Attributes:
+        classes: The names of the classes; empty before the data is read.
+        group: Whether results are also reported for each class (a condition, an ancestry).
+    """
+
+    kind: ClassVar[str] = "category"
+    missing: ClassVar[float] = -1
+    classes: tuple[str, ...] = ()
+    group: bool = False
+
+
+@dataclass(frozen=True)
+class Multilabel(Label):
+    """Several yes/no attributes; values (N, K) of 0, 1 or −1 where missing.
+
+    Attributes:
+        names: The K attributes, each a column of its own.
+    """
+
+    kind: ClassVar[str] = "multilabel"
+    missing: ClassVar[float] = -1
+    names: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """One column an attribute."""
+        return self.names
+
+    def values(self, frame: pd.DataFrame) -> np.ndarray:
+        """int64 of shape (N, K)."""
+        return frame[list(self.names)].to_numpy(dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Number(Label):
+    """A number with a range and a unit; NaN where missing.
+
+    Attributes:
+        low: The smallest value that can occur.
+        high: The largest.
+        unit: What it is measured in.
+    """
+
+    kind: ClassVar[str] = "number"
+    missing: ClassVar[float] = float("nan")
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+
+    def values(self, frame: pd.DataFrame) -> np.ndarray:
+        """float32 of shape (N,)."""
+        return frame[self.name].to_numpy(dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Points(Label):
+    """Named points of a face; values (N, K, 2) of x, y in pixels, NaN where missing.
+
+    Coordinates count from the centre of the top left pixel, "left" is the picture's left. In a
+    table they are pixels of the picture as it lies on disk, in a batch pixels of the working frame.
+
+    Attributes:
+        names: The K points; point `p` has the columns `p_x` and `p_y`.
+        mirror: Pairs of names that a horizontal flip exchanges.
+    """
+
+    kind: ClassVar[str] = "points"
+    missing: ClassVar[float] = float("nan")
+    names: tuple[str, ...] = ()
+    mirror: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The x and y of each point, in the points' order."""
+        return tuple(f"{point}_{axis}" for point in self.names for axis in "xy")
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """For each point, the index of the point that takes its place in a flipped picture."""
+        partner = {a: b for pair in self.mirror for a, b in (pair, pair[::-1])}
+        return tuple(self.names.index(partner.get(name, name)) for name in self.names)
+
+    def values(self, frame: pd.DataFrame) -> np.ndarray:
+        """float32 of shape (N, K, 2)."""
+        flat = frame[list(self.columns)].to_numpy(dtype=np.float32)
+        return flat.reshape(len(frame), len(self.names), 2)
+
+
+KINDS: dict[str, type[Label]] = {
+    kind.kind: kind for kind in (Binary, Category, Multilabel, Number, Points)
+}
+
+
+class Labels(Mapping[str, Label]):
+    """The labels of a data set by name: its label schema."""
+
+    def __init__(self, labels: Iterable[Label]) -> None:
+        self._labels = {label.name: label for label in labels}
+
+    def __getitem__(self, name: str) -> Label:
+        return self._labels[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def require(self, name: str, asked_by: str) -> Label:
+        """Returns the label, or raises an error that names what the data has instead.
+
+        Raises:
+            MtlfaceError: The data has no label of that name.
+        """
+        if name in self._labels:
+            return self._labels[name]
+        raise MtlfaceError(
+            f"{asked_by} needs the label '{name}', which this data does not have."
+            f"{did_you_mean(name, list(self))} It has: {', '.join(self)}."
+        )
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Plain data for checkpoints and exports."""
+        return [label.to_dict() for label in self.values()]
+
+    @classmethod
+    def from_dict(cls, labels: Iterable[Mapping[str, Any]]) -> Labels:
+        """Reads what `to_dict` gave.
+
+        Raises:
+            MtlfaceError: A label is of no known kind, or has fields that its kind does not have.
+        """
+        return cls(label_from_dict(label) for label in labels)
+
+
+def label_from_dict(data: Mapping[str, Any]) -> Label:
+    """Reads what `Label.to_dict` gave, lists as tuples.
+
+    Raises:
+        MtlfaceError: The kind is unknown, or a field is missing or one too many.
+    """
+    fields = {key: _as_tuple(value) for key, value in data.items() if key != "kind"}
+    try:
+        return KINDS[data["kind"]](**fields)
+    except (KeyError, TypeError) as error:
+        raise MtlfaceError(
+            f"A label description is not readable: {dict(data)!r}. "
+            f"Expected `kind` to be one of {', '.join(KINDS)} with that kind's fields."
+        ) from error
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, list | tuple) else value
