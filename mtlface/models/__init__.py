@@ -1,0 +1,20 @@
+"""Networks without tasks: backbones that turn pictures into features, and the heads on them."""
+
+from mtlface.models.backbone import Backbone
+from mtlface.models.finetune import freeze, unfreeze
+from mtlface.models.heads import linear_head, mlp_head
+from mtlface.models.registry import torchvision_backbone
+from mtlface.models.scratch import cnn3, cnn3_bn, cnn4_bn, cnn9
+
+__all__ = [
+    "Backbone",
+    "cnn3",
+    "cnn3_bn",
+    "cnn4_bn",
+    "cnn9",
+    "freeze",
+    "linear_head",
+    "mlp_head",
+    "torchvision_backbone",
+    "unfreeze",
+]

@@ -1,0 +1,77 @@
+"""The shell that every trunk wears: raw pixels in, features out."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """A trunk with the pixel normalisation that its weights expect.
+
+    Example:
+        >>> backbone = torchvision_backbone("resnet18")
+        >>> images = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
+        >>> backbone(images).shape
+        torch.Size([8, 512])
+
+    Args:
+        trunk: Turns normalised pictures, float (B, 3, H, W), into features (B, D).
+        features: D, the width of the features.
+        mean: Of the RGB channels, in the 0..1 range. ImageNet's unless the weights say otherwise;
+            a trunk from scratch takes ImageNet's too, so that arms differ in their weights alone.
+        std: Of the RGB channels, in the 0..1 range.
+
+    Attributes:
+        features: D, the width of the features.
+        mean: Buffer (3,), saved with the weights.
+        std: Buffer (3,), saved with the weights.
+        batchnorm_eval: Whether BatchNorm layers stay in eval mode when `train()` is called; set by
+            `mtlface.models.freeze`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        features: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.features = features
+        self.batchnorm_eval = False
+        self.register_buffer("mean", torch.tensor([*mean]))
+        self.register_buffer("std", torch.tensor([*std]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns features (B, D) of pictures (B, 3, H, W), uint8 or float in 0..255."""
+        features: Tensor = self.trunk(self.normalise(images))
+        return features
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Returns (images / 255 - mean) / std in one pass over the pixels, layout kept.
+
+        Args:
+            images: (B, 3, H, W), uint8 or float in 0..255.
+        """
+        scale = (255 * self.std).reciprocal().view(1, 3, 1, 1)
+        shift = (-self.mean / self.std).view(1, 3, 1, 1)
+        return torch.addcmul(shift, images, scale)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the training mode, but leaves the BatchNorm of a frozen trunk in eval."""
+        super().train(mode)
+        if self.batchnorm_eval:
+            for module in self.trunk.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self

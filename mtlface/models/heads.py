@@ -1,0 +1,25 @@
+"""Heads: from shared features to one task's output."""
+
+from torch import nn
+
+
+def linear_head(in_features: int, out_features: int) -> nn.Module:
+    """One linear layer: (B, in_features) to (B, out_features)."""
+    return nn.Linear(in_features, out_features)
+
+
+def mlp_head(
+    in_features: int, out_features: int, hidden: int = 256, dropout: float = 0.0
+) -> nn.Module:
+    """Two linear layers with a ReLU between: (B, in_features) to (B, out_features).
+
+    Args:
+        in_features: Width of the backbone's features.
+        out_features: Width of the output.
+        hidden: Width between the two layers.
+        dropout: Probability of dropping a hidden unit in training.
+    """
+    layers: list[nn.Module] = [nn.Linear(in_features, hidden), nn.ReLU()]
+    if dropout > 0:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(hidden, out_features))

@@ -1,0 +1,156 @@
+"""Metrics that torchmetrics lacks: landmark errors by picture, and the cumulative score of ages.
+
+All of them are means over pictures, so that two sums are their whole state: exact, small, and
+right across devices. A picture without the label is counted nowhere; none at all gives NaN.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+def picture_nme(
+    prediction: Tensor, target: Tensor, normalizer: tuple[int, int] | float | Tensor
+) -> Tensor:
+    """Returns each picture's normalised mean error (B,): mean point distance / normaliser.
+
+    The mean is over the points that are labelled. It is NaN for a picture with no labelled point,
+    or whose normaliser is unknown or zero.
+
+    Args:
+        prediction: (B, K, 2) in pixels.
+        target: (B, K, 2) in the same pixels, NaN where a point is not labelled.
+        normalizer: Two point indices for the distance of these points in `target` (the eyes:
+            inter-ocular), one length in pixels, or a length a picture (B,).
+    """
+    distances = torch.linalg.vector_norm(prediction.float() - target.float(), dim=-1)  # (B, K)
+    errors = distances.nanmean(dim=-1)  # (B,)
+    if isinstance(normalizer, tuple):
+        first, second = normalizer
+        lengths = torch.linalg.vector_norm(target[:, first] - target[:, second], dim=-1).float()
+    else:
+        lengths = torch.as_tensor(normalizer, dtype=errors.dtype, device=errors.device)
+    return torch.where(lengths > 0, errors / lengths, torch.nan)
+
+
+class _PictureMean(Metric):
+    """A mean over pictures, of values that are NaN where there is nothing to count."""
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def _add(self, values: Tensor) -> None:
+        self.total += values.nansum()
+        self.count += (~values.isnan()).sum()
+
+    def compute(self) -> Tensor:
+        """Returns the mean over the pictures so far, a scalar; NaN if there were none."""
+        return self.total / self.count
+
+
+class NormalizedMeanError(_PictureMean):
+    """NME: the mean over pictures of the mean point error, divided by a length of the picture.
+
+    Args:
+        normalizer: Two point indices for the distance of these points in the ground truth, in the
+            order of the points (eye centres: inter-ocular, CelebA's custom), or a length in
+            pixels (the side of the picture).
+        kwargs: See `torchmetrics.Metric`.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, normalizer: tuple[int, int] | float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(normalizer, int | float):  # a config gives lists, not tuples
+            first, second = normalizer
+            normalizer = (first, second)
+        self.normalizer: tuple[int, int] | float = normalizer
+
+    def update(self, prediction: Tensor, target: Tensor, size: Tensor | None = None) -> None:
+        """Adds a batch.
+
+        Args:
+            prediction: (B, K, 2) in pixels.
+            target: (B, K, 2) in the same pixels, NaN where a point is not labelled.
+            size: (B,) a length for every picture, in the same pixels, instead of the normalizer.
+        """
+        normalizer = self.normalizer if size is None else size
+        self._add(self._score(picture_nme(prediction, target, normalizer)))
+
+    def _score(self, nme: Tensor) -> Tensor:
+        return nme
+
+
+class CumulativeErrorAUC(NormalizedMeanError):
+    """AUC@t: the area under the cumulative NME curve up to t, divided by t (AUC@.08).
+
+    The curve steps up by 1/N at each picture's NME, so a picture adds (t - NME) / t to the area, or
+    nothing if it lies beyond t: the exact area is a mean, with no histogram.
+
+    Args:
+        normalizer: See `NormalizedMeanError`.
+        threshold: t, an NME.
+        kwargs: See `torchmetrics.Metric`.
+    """
+
+    higher_is_better = True
+
+    def __init__(
+        self, normalizer: tuple[int, int] | float, threshold: float = 0.08, **kwargs: Any
+    ) -> None:
+        super().__init__(normalizer, **kwargs)
+        self.threshold = threshold
+
+    def _score(self, nme: Tensor) -> Tensor:
+        return (1 - nme / self.threshold).clamp(min=0)
+
+
+class FailureRate(NormalizedMeanError):
+    """FR@t: the share of pictures whose NME lies above t (FR@.08).
+
+    Args:
+        normalizer: See `NormalizedMeanError`.
+        threshold: t, an NME.
+        kwargs: See `torchmetrics.Metric`.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self, normalizer: tuple[int, int] | float, threshold: float = 0.08, **kwargs: Any
+    ) -> None:
+        super().__init__(normalizer, **kwargs)
+        self.threshold = threshold
+
+    def _score(self, nme: Tensor) -> Tensor:
+        return torch.where(nme.isnan(), nme, (nme > self.threshold).to(nme.dtype))
+
+
+class CumulativeScore(_PictureMean):
+    """CS@t: the share of pictures whose age is off by t years or less (CS@5).
+
+    Args:
+        threshold: t, in years.
+        kwargs: See `torchmetrics.Metric`.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, threshold: float = 5.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.threshold = threshold
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Adds a batch of ages (B,) in years; a NaN in `target` is a missing label."""
+        error = (prediction - target).abs().float()
+        self._add(torch.where(target.isnan(), torch.nan, (error <= self.threshold).float()))
