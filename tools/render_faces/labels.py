@@ -1,0 +1,141 @@
+"""CelebA's 40 attributes, read off the parameters that the renderer drew."""
+
+from __future__ import annotations
+
+from .looks import Look
+from .people import Person
+
+CELEBA_ATTRIBUTES = (
+    "5_o_Clock_Shadow",
+    "Arched_Eyebrows",
+    "Attractive",
+    "Bags_Under_Eyes",
+    "Bald",
+    "Bangs",
+    "Big_Lips",
+    "Big_Nose",
+    "Black_Hair",
+    "Blond_Hair",
+    "Blurry",
+    "Brown_Hair",
+    "Bushy_Eyebrows",
+    "Chubby",
+    "Double_Chin",
+    "Eyeglasses",
+    "Goatee",
+    "Gray_Hair",
+    "Heavy_Makeup",
+    "High_Cheekbones",
+    "Male",
+    "Mouth_Slightly_Open",
+    "Mustache",
+    "Narrow_Eyes",
+    "No_Beard",
+    "Oval_Face",
+    "Pale_Skin",
+    "Pointy_Nose",
+    "Receding_Hairline",
+    "Rosy_Cheeks",
+    "Sideburns",
+    "Smiling",
+    "Straight_Hair",
+    "Wavy_Hair",
+    "Wearing_Earrings",
+    "Wearing_Hat",
+    "Wearing_Lipstick",
+    "Wearing_Necklace",
+    "Wearing_Necktie",
+    "Young",
+)
+NOT_RENDERED = (
+    "Attractive",
+    "Double_Chin",
+    "Wearing_Earrings",
+    "Wearing_Hat",
+    "Wearing_Necklace",
+    "Wearing_Necktie",
+)
+DEFINITIONS = {
+    "5_o_Clock_Shadow": "beard style is stubble",
+    "Arched_Eyebrows": "arch of the brows above 1.3 (usual is 1)",
+    "Bags_Under_Eyes": "eye bag morph and shadow strength above 0.6",
+    "Bald": "no hair on the head",
+    "Bangs": "a fringe is grown over the forehead",
+    "Big_Lips": "latent lip volume above 0.7 standard deviations",
+    "Big_Nose": "latent nose size above 0.7 standard deviations",
+    "Black_Hair": "hair colour black, not bald",
+    "Blond_Hair": "hair colour blond, not bald",
+    "Blurry": "lens blur of 1.7 to 2.4 pixels instead of 0.3 to 0.75",
+    "Brown_Hair": "hair colour brown, not bald",
+    "Bushy_Eyebrows": "brow thickness above 1.4 (usual is 1)",
+    "Chubby": "latent face fat above 1 standard deviation",
+    "Eyeglasses": "glasses are drawn",
+    "Goatee": "beard style is goatee",
+    "Gray_Hair": "hair colour gray, not bald",
+    "Heavy_Makeup": "lipstick and eye make-up",
+    "High_Cheekbones": "cheekbone morph + 0.9 x smile strength above 0.45",
+    "Male": "male macro shape (weight 0.86 to 1; women 0 to 0.14)",
+    "Mouth_Slightly_Open": "jaw opening 0.16 to 0.42 instead of 0",
+    "Mustache": "beard style is mustache, goatee or full",
+    "Narrow_Eyes": "latent eye narrowness above 0.9 standard deviations",
+    "No_Beard": "beard style is none",
+    "Oval_Face": "latent ovalness above 0.5 standard deviations (oval head morph)",
+    "Pale_Skin": "lightest fifth of the Caucasian or Asian skin range",
+    "Pointy_Nose": "latent nose point above 0.7 standard deviations",
+    "Receding_Hairline": "hairline moved up by more than half, not bald, no bangs",
+    "Rosy_Cheeks": "cheek redness above 0.7",
+    "Sideburns": "sideburns are grown",
+    "Smiling": "smile strength 0.6 to 1 instead of 0",
+    "Straight_Hair": "medium or long hair with curl below 0.3",
+    "Wavy_Hair": "medium or long hair with curl above 0.45",
+    "Wearing_Lipstick": "lipstick is painted",
+    "Young": "age below 42",
+}
+HIGH_CHEEKBONE_SCORE = 0.45
+YOUNG_BELOW = 42.0
+
+
+def celeba_labels(person: Person, look: Look) -> dict[str, int]:
+    """Gives every CelebA attribute the value 1 or -1; the ones not rendered are always -1."""
+    latents = person.latents
+    has_hair = look.hair_style != "bald"
+    has_long_hair = look.hair_style in ("medium", "long")
+    cheekbones = person.morphs["cheek_bones"] + 0.9 * look.smile
+    is_light = person.ancestry != "african"
+    present = {
+        "5_o_Clock_Shadow": look.beard == "stubble",
+        "Arched_Eyebrows": person.brow_arch > 1.3,
+        "Bags_Under_Eyes": person.eye_bags > 0.6,
+        "Bald": not has_hair,
+        "Bangs": look.bangs,
+        "Big_Lips": latents["big_lips"] > 0.7,
+        "Big_Nose": latents["big_nose"] > 0.7,
+        "Black_Hair": has_hair and look.hair_colour == "black",
+        "Blond_Hair": has_hair and look.hair_colour == "blond",
+        "Blurry": look.blurry,
+        "Brown_Hair": has_hair and look.hair_colour == "brown",
+        "Bushy_Eyebrows": person.brow_thickness > 1.4,
+        "Chubby": latents["chubby"] > 1.0,
+        "Eyeglasses": look.glasses is not None,
+        "Goatee": look.beard == "goatee",
+        "Gray_Hair": has_hair and look.hair_colour == "gray",
+        "Heavy_Makeup": look.lipstick > 0 and look.eye_makeup > 0,
+        "High_Cheekbones": cheekbones > HIGH_CHEEKBONE_SCORE,
+        "Male": person.male,
+        "Mouth_Slightly_Open": look.jaw_open > 0,
+        "Mustache": look.beard in ("mustache", "goatee", "full"),
+        "Narrow_Eyes": latents["narrow_eyes"] > 0.9,
+        "No_Beard": look.beard == "none",
+        "Oval_Face": person.outline == "oval",
+        "Pale_Skin": is_light and person.paleness > 0.8,
+        "Pointy_Nose": latents["pointy_nose"] > 0.7,
+        "Receding_Hairline": has_hair and person.hairline_recession > 0.5 and not look.bangs,
+        "Rosy_Cheeks": look.rosy > 0.7,
+        "Sideburns": look.sideburns,
+        "Smiling": look.smile > 0,
+        "Straight_Hair": has_long_hair and look.curl < 0.3,
+        "Wavy_Hair": has_long_hair and look.curl > 0.45,
+        "Wearing_Lipstick": look.lipstick > 0,
+        "Young": person.age < YOUNG_BELOW,
+    }
+    return {name: 1 if present.get(name, False) else -1 for name in CELEBA_ATTRIBUTES}
