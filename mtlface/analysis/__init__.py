@@ -1,0 +1,1 @@
+"""What finished runs say: statistics of a comparison, and the report."""

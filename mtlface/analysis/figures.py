@@ -1,0 +1,181 @@
+"""The comparison's figures: picks the numbers, lets `plots` draw them, names the files."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mtlface.analysis import wording as w
+from mtlface.analysis.comparison import Comparison, Difference
+from mtlface.analysis.curves import cumulative_errors, learning_curve, reliability_curves
+from mtlface.analysis.protocol import Arm
+from mtlface.analysis.statistics import Interval
+from mtlface.plots import comparison as plots
+from mtlface.plots.style import save
+
+MOST_ARMS = 8  # colours that can be told apart
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk: `<name>.svg` and `<name>.png`, what it shows, and its SVG."""
+
+    name: str
+    caption: str
+    svg: str
+
+
+def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
+    """Draws every figure that the runs have numbers for into the folder."""
+    arms = [arm for arm in comparison.arms if arm.runs]
+    shown = arms[:MOST_ARMS] if len(arms) <= MOST_ARMS else _most_telling(comparison, arms)
+    found: list[tuple[str, str, Figure]] = [
+        *_forest(comparison),
+        *_learning(comparison, shown),
+        *_errors(comparison, shown),
+        *_reliability(shown),
+        *_groups(comparison, shown),
+        *_cosines(arms),
+    ]
+    more = f" The first {len(shown)} of {len(arms)} arms." if len(shown) < len(arms) else ""
+    drawn = []
+    for name, caption, figure in found:
+        every = name.startswith(("differences", "cosines"))
+        drawn.append(Drawn(name, caption + ("" if every else more), save(figure, folder / name)))
+    return drawn
+
+
+def _most_telling(comparison: Comparison, arms: list[Arm]) -> list[Arm]:
+    """The references, then multi-task arms by rank, as many as have a colour."""
+    references = {d.reference for d in comparison.verdicts}
+    best = sorted(
+        arms, key=lambda a: (a.label not in references, comparison.ranks.get(a.label, np.inf))
+    )[:MOST_ARMS]
+    return [arm for arm in arms if arm in best]
+
+
+def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
+    rows = [_forest_row(d) for d in comparison.verdicts if d.benefit is not None]
+    if not rows:
+        return []
+    figure = plots.forest(
+        rows, "benefit over the single-task arm (%)", "Did sharing help? Right of zero: yes"
+    )
+    caption = (
+        "Difference to the single-task arm in percent of it, turned so that right is better; with "
+        "95 % t intervals over paired seeds. The colour follows the Holm-corrected test."
+    )
+    return [("differences", caption, figure)]
+
+
+def _forest_row(d: Difference) -> plots.ForestRow:
+    interval: Interval | None = None
+    mean = float(np.mean(d.benefit or ()))
+    if d.pairs.t_interval and d.pairs.mean:
+        # The benefit is the difference times one factor, and so is its interval.
+        factor = mean / d.pairs.mean
+        low, high = sorted(factor * end for end in d.pairs.t_interval)
+        interval = (low, high)
+    task = f"{d.metric.task}: {d.metric.name}"
+    return plots.ForestRow(d.arm, task, d.benefit or (), interval, d.verdict)
+
+
+def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    panels = {}
+    for metric in comparison.primaries:
+        curves = [learning_curve(arm, f"val/{metric.task}/{metric.name}") for arm in arms]
+        if found := [curve for curve in curves if curve is not None]:
+            panels[f"{metric.task} {metric.name}{w.arrow(metric.higher_is_better)}"] = found
+    if not panels:
+        return []
+    caption = (
+        "Validation metrics by epoch: mean over the seeds that reached the epoch, with a band of "
+        "± one standard deviation."
+    )
+    return [("learning_curves", caption, plots.learning_curves(panels))]
+
+
+def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    panels = {}
+    for task in dict.fromkeys(m.task for m in comparison.primaries):
+        if curves := cumulative_errors(arms, task):
+            panels[f"{task}: error of a picture"] = curves
+    if not panels:
+        return []
+    caption = "Cumulative error on the test pictures: higher and further left is better."
+    return [("cumulative_error", caption, plots.error_curves(panels))]
+
+
+def _reliability(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    labels = list(dict.fromkeys(str(i["label"]) for arm in arms for i in arm.tasks.values()))
+    found = reliability_curves(arms, labels)
+    if not found:
+        return []
+    figure = plots.reliability(
+        {name: [curve for curve, _ in pairs] for name, pairs in found.items()},
+        {name: [ece for _, ece in pairs] for name, pairs in found.items()},
+    )
+    caption = (
+        "Reliability on the test pictures, seeds pooled, 15 bins. On the diagonal, a predicted "
+        "probability means what it says; ECE is the mean distance from it."
+    )
+    return [("reliability", caption, figure)]
+
+
+def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    primaries = {(m.task, m.name): m for m in comparison.primaries}
+    groups: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
+    for metric in comparison.metrics:
+        name, at, group = metric.name.partition("@")
+        column, equals, value = group.partition("=")
+        if at and equals and (metric.task, name) in primaries:
+            groups[metric.task, name, column][value] = metric.key
+    found = []
+    for (task, name, column), keys in groups.items():
+        series = {}
+        for arm in arms:
+            summaries = [comparison.summaries.get((arm.label, key)) for key in keys.values()]
+            if any(summaries):
+                means = [s.mean if s else np.nan for s in summaries]
+                sds = [s.sd if s and s.sd is not None else np.nan for s in summaries]
+                series[arm.label] = (np.array(means), np.array(sds))
+        if not series:
+            continue
+        arrow = w.arrow(primaries[task, name].higher_is_better)
+        figure = plots.grouped_bars(list(keys), series, f"{name}{arrow}", f"{task} by {column}")
+        caption = f"{task} {name} by {column}: mean over seeds, whisker ± one standard deviation."
+        found.append((_file_name(f"by_{column}_{task}"), caption, figure))
+    return found
+
+
+def _cosines(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    found = []
+    for arm in arms:
+        values: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for run in arm.runs.values():
+            for key, value in run.metrics.items():
+                parts = key.split("/")
+                if parts[:2] == ["balance", "cosine"] and len(parts) == 4:
+                    values[parts[2], parts[3]].append(value)
+        if not values:
+            continue
+        names = list(dict.fromkeys(name for pair in values for name in pair))
+        matrix = np.full((len(names), len(names)), np.nan)
+        np.fill_diagonal(matrix, 1.0)
+        for (a, b), numbers in values.items():
+            i, j = names.index(a), names.index(b)
+            matrix[i, j] = matrix[j, i] = np.mean(numbers)
+        figure = plots.cosine_heat_map(names, matrix, arm.label)
+        caption = (
+            f"{arm.label}: mean cosine between the tasks' gradients at the shared features; below "
+            "zero they pull against each other."
+        )
+        found.append((_file_name(f"cosines_{arm.label}"), caption, figure))
+    return found
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", text)

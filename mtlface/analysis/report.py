@@ -1,0 +1,254 @@
+"""Writes a comparison: terminal, CSV, Markdown, and one self-contained HTML page."""
+
+import csv
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table as RichTable
+
+from mtlface import __version__
+from mtlface.analysis import tables as t
+from mtlface.analysis import wording as w
+from mtlface.analysis.comparison import Comparison, Difference
+from mtlface.analysis.figures import Drawn
+from mtlface.atomic import write_text
+from mtlface.plots.labels import wrap_name
+
+DEMO = (
+    "RENDERED DEMO FACES: these pictures were drawn by a computer. The numbers show that the "
+    "programme works; they are not comparable with any published figure and say nothing about "
+    "real faces."
+)
+CSV_COLUMNS = [
+    "arm",
+    "task",
+    "metric",
+    "higher_is_better",
+    "primary",
+    "n",
+    "mean",
+    "sd",
+    "constant_predictor",
+    "reference",
+    "pairs",
+    "seeds",
+    "difference",
+    "t_low",
+    "t_high",
+    "bootstrap_low",
+    "bootstrap_high",
+    "p",
+    "p_holm",
+    "benefit_percent",
+    "verdict",
+    "seeds_needed",
+    "pictures",
+    "picture_difference",
+    "picture_low",
+    "picture_high",
+]
+WIDE = 130  # columns from which on the terminal shows everything
+WORDS = {"arm", "task", "verdict", "metric", "instead of", "each task's part %", "best known"}
+STYLES = {"better": "bold blue", "worse": "bold red"}
+
+
+def headline(comparison: Comparison) -> str:
+    """Which data, how many runs."""
+    data = comparison.data
+    counts = data.get("counts")
+    sizes = (
+        ", ".join(f"{n:,} {split}" for split, n in counts.items())
+        if isinstance(counts, dict)
+        else "unknown size"
+    )
+    arms = [arm for arm in comparison.arms if arm.runs]
+    runs = sum(len(arm.runs) for arm in arms)
+    seeds = len({seed for arm in arms for seed in arm.runs})
+    return (
+        f"{data.get('name')} ({sizes} pictures) · {_many(len(arms), 'arm')} · "
+        f"{_many(seeds, 'seed')} · {_many(runs, 'run')}"
+    )
+
+
+def verdicts(comparison: Comparison) -> list[tuple[Difference, str]]:
+    """Every verdict with its sentence, task by task."""
+    order = {m.task: i for i, m in enumerate(comparison.primaries)}
+    found = sorted(comparison.verdicts, key=lambda d: order[d.metric.task])
+    return [(d, w.sentence(d, t.decimals_of(comparison, d.metric))) for d in found]
+
+
+def print_report(comparison: Comparison, console: Console) -> None:
+    """Prints the tables that a terminal of 100 columns can show, then verdicts and notes."""
+    console.print(f"[bold]{escape(headline(comparison))}[/bold]")
+    if comparison.is_demo:
+        console.print(Panel(DEMO, style="bold yellow", expand=True))
+    for table in t.all_tables(comparison):
+        _print_table(table, console)
+    if found := verdicts(comparison):
+        console.print("[bold]Verdicts[/bold]")
+        for difference, sentence in found:
+            console.print(f"• {escape(sentence)}", style=STYLES.get(difference.verdict, ""))
+    for note in comparison.notes:
+        console.print(f"[bold yellow]note[/bold yellow] {escape(note)}")
+
+
+def write_csv(comparison: Comparison, path: Path) -> None:
+    """One row an arm and metric, full precision; Δm stands under task `all`."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    differences = {(d.arm, d.metric): d for d in comparison.differences}
+    for arm in comparison.arms:
+        for metric in comparison.metrics:
+            summary = comparison.summaries.get((arm.label, metric.key))
+            if summary is None:
+                continue
+            row: dict[str, object] = {
+                "arm": arm.label,
+                "task": metric.task,
+                "metric": metric.name,
+                "higher_is_better": metric.higher_is_better,
+                "primary": metric.primary,
+                "n": summary.n,
+                "mean": summary.mean,
+                "sd": summary.sd,
+                "constant_predictor": comparison.trivial.get(metric.key),
+            }
+            if d := differences.get((arm.label, metric)):
+                row |= _difference_columns(d)
+            writer.writerow(row)
+    for o in comparison.overall:
+        low, high = o.delta_m.t_interval or (None, None)
+        row = {"arm": o.arm, "task": "all", "metric": "delta_m", "higher_is_better": True}
+        row |= {"primary": False, "n": o.delta_m.n, "mean": o.delta_m.mean, "sd": o.delta_m.sd}
+        writer.writerow(row | {"t_low": low, "t_high": high, "p": o.delta_m.p})
+    write_text(path, stream.getvalue())
+
+
+def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> None:
+    """The report for a repository or a paper's supplement."""
+    parts = ["# Comparison", _md(headline(comparison))]
+    if comparison.is_demo:
+        parts.append(f"> **{DEMO}**")
+    if found := verdicts(comparison):
+        parts += ["## Verdicts", "\n".join(f"- {_md(sentence)}" for _, sentence in found)]
+    extra = [t.condition_table(comparison), t.secondary_table(comparison)]
+    for table in [*t.all_tables(comparison), *(e for e in extra if e.rows)]:
+        parts += [f"## {_md(table.title)}", _markdown_table(table)]
+        if table.note:
+            parts.append(_md(table.note))
+    if comparison.notes:
+        parts += ["## Notes", "\n".join(f"- {_md(note)}" for note in comparison.notes)]
+    if drawn:
+        parts.append("## Figures")
+        parts += [f"![{d.name}](figures/{d.name}.svg)\n\n{_md(d.caption)}" for d in drawn]
+    write_text(path, "\n\n".join(parts) + "\n")
+
+
+def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> None:
+    """One page with everything in it: no script, no font, no file beside it.
+
+    Whatever comes from the runs is escaped.
+    """
+    source = files("mtlface.analysis").joinpath("templates/comparison.html").read_text("utf-8")
+    # As images: ids of one drawing cannot meet those of another, and an image runs nothing.
+    figures = [(d, b64encode(d.svg.encode()).decode()) for d in drawn]
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
+    every = t.all_tables(comparison)
+    extra = [t.condition_table(comparison), t.secondary_table(comparison)]
+    page = template.render(
+        headline=headline(comparison),
+        demo=DEMO if comparison.is_demo else "",
+        verdicts=[(d.verdict, sentence) for d, sentence in verdicts(comparison)],
+        tables=every,
+        extra=[table for table in extra if table.rows],
+        figures=figures,
+        notes=comparison.notes,
+        version=__version__,
+    )
+    write_text(path, page)
+
+
+def _print_table(table: t.Table, console: Console) -> None:
+    shown = RichTable(
+        title=escape(table.title),
+        title_justify="left",
+        title_style="bold",
+        caption=escape(table.note) or None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    narrow = console.width < WIDE
+    kept = [i for i, c in enumerate(table.columns) if not (narrow and c in table.wide_only)]
+    for i in kept:
+        words = table.columns[i] in WORDS
+        shown.add_column(
+            escape(table.columns[i]),
+            justify="left" if words else "right",
+            no_wrap=not words,
+            overflow="fold",
+        )
+    longest = 0 if not narrow else (20 if len(kept) > 4 else 34)
+    previous = ""
+    for row in table.rows:
+        cells = [_rich_cell(table.columns[i], row[i], longest) for i in kept]
+        if row[0] == previous:
+            cells[0] = ""  # a block of rows carries its name once
+        previous = row[0]
+        shown.add_row(*cells)
+    console.print(shown)
+    console.print()
+
+
+def _rich_cell(column: str, cell: str, longest: int) -> str:
+    if longest and column in ("arm", "instead of", "metric"):
+        cell = wrap_name(cell, longest)
+    style = next((s for word, s in STYLES.items() if cell.startswith(word)), None)
+    return f"[{style}]{escape(cell)}[/{style}]" if style else escape(cell)
+
+
+def _difference_columns(d: Difference) -> dict[str, object]:
+    pairs, pictures = d.pairs, d.pictures
+    columns: dict[str, object] = {
+        "reference": d.reference,
+        "pairs": pairs.n,
+        "seeds": " ".join(map(str, d.seeds)),
+        "difference": pairs.mean,
+        "p": d.p,
+        "p_holm": d.p_holm,
+        "benefit_percent": sum(d.benefit) / len(d.benefit) if d.benefit else None,
+        "verdict": w.verdict_text(d) if d.metric.primary else None,
+        "seeds_needed": d.seeds_needed,
+    }
+    columns["t_low"], columns["t_high"] = pairs.t_interval or (None, None)
+    columns["bootstrap_low"], columns["bootstrap_high"] = pairs.bootstrap_interval or (None, None)
+    if pictures:
+        columns |= {"pictures": pictures.n, "picture_difference": pictures.mean}
+        low, high = pictures.bootstrap_interval or (None, None)
+        columns |= {"picture_low": low, "picture_high": high}
+    return columns
+
+
+def _markdown_table(table: t.Table) -> str:
+    lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
+    return "\n".join("| " + " | ".join(_md(cell) for cell in line) + " |" for line in lines)
+
+
+def _md(text: str) -> str:
+    # Names of runs are data: what Markdown or HTML would read as markup is escaped.
+    text = text.replace("\n", " ").replace("<", "&lt;")
+    return "".join(f"\\{c}" if c in "\\`*_[]|" else c for c in text)
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,192 @@
+"""Finds and reads the run folders of any tree: what finished, what failed, what is half done."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mtlface.errors import MtlfaceError
+
+SCHEMA = 1
+RUN_FILES = {"result.json", "error.json", "config.yaml"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its folder and the content of its `result.json`."""
+
+    folder: Path
+    content: Mapping[str, Any]
+
+    @property
+    def arm(self) -> str:
+        """The arm's name as the run wrote it."""
+        return str(self.content["arm"])
+
+    @property
+    def group(self) -> str:
+        """The sweep that the run belongs to, or its experiment where it was started alone."""
+        return str(self.content.get("sweep") or self.content["experiment"])
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.content["seed"])
+
+    @property
+    def tasks(self) -> dict[str, dict[str, str]]:
+        """Task name → its label and primary metric."""
+        return dict(self.content["tasks"])
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Name, kind of root, counts and fingerprint of the data."""
+        return self.content["data"]  # type: ignore[no-any-return]
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The metrics that are finite numbers."""
+        return _finite(self.content["metrics"])
+
+    @cached_property
+    def trivial(self) -> dict[str, float]:
+        """What a constant predictor scores, under the same keys."""
+        return _finite(self.content.get("trivial") or {})
+
+    @property
+    def nulls(self) -> list[str]:
+        """Test metrics that the run could not compute (null, or NaN in a foreign file)."""
+        every = self.content["metrics"]
+        return sorted(k for k in every if k.startswith("test/") and k not in self.metrics)
+
+    def lookup(self, dotted: str) -> Any:
+        """Returns the value at a dotted path of `result.json`, None where it is absent."""
+        node: Any = self.content
+        for part in dotted.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        return node
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run folder without a result: it failed (`error` says why), or it was cut off."""
+
+    folder: Path
+    group: str
+    arm: str
+    data: str
+    seed: int | None
+    error: str | None
+
+
+@dataclass
+class RunTree:
+    """All run folders below some roots, and what had to be said while reading them."""
+
+    runs: list[Run] = field(default_factory=list)
+    unfinished: list[UnfinishedRun] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_runs(roots: Sequence[Path]) -> RunTree:
+    """Reads every run folder below the roots, sorted by path.
+
+    A `result.json` that is torn or of another schema becomes a note, not an error: one bad file
+    must not hide the other 499 runs.
+
+    Raises:
+        MtlfaceError: A root does not exist, or no finished run lies below the roots.
+    """
+    tree = RunTree()
+    seen: set[Path] = set()
+    for root in roots:
+        if not root.is_dir():
+            raise MtlfaceError(
+                f"runs={root}: there is no such folder. Expected a folder that holds run folders "
+                "(…/<arm>/<data>/seed=<n>/result.json); look into 'outputs' for the ones you have."
+            )
+        for folder, files in _run_folders(root):
+            if folder.resolve() in seen:
+                continue
+            seen.add(folder.resolve())
+            if "result.json" not in files:
+                tree.unfinished.append(_read_unfinished(folder, files))
+            elif (run := _read_result(folder, tree.notes)) is not None:
+                tree.runs.append(run)
+    if not tree.runs:
+        raise MtlfaceError(_nothing_found(roots, tree))
+    return tree
+
+
+def _run_folders(root: Path) -> Iterator[tuple[Path, set[str]]]:
+    for folder, folders, files in os.walk(root):
+        found = RUN_FILES.intersection(files)
+        # config.yaml alone marks a run only in a seed folder: Hydra writes one beside a sweep too.
+        if found - {"config.yaml"} or (found and Path(folder).name.startswith("seed=")):
+            folders.clear()
+            yield Path(folder), set(files)
+        else:
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+
+
+def _read_result(folder: Path, notes: list[str]) -> Run | None:
+    path = folder / "result.json"
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        notes.append(f"{path} cannot be read ({error}); this run is left out: run it again.")
+        return None
+    problem = _shape_problem(content)
+    if problem:
+        notes.append(f"{path} {problem}; this run is left out.")
+        return None
+    return Run(folder, content)
+
+
+def _shape_problem(content: Any) -> str | None:
+    if not isinstance(content, dict):
+        return "does not hold a JSON object"
+    if content.get("schema") != SCHEMA:
+        return f"has schema {content.get('schema')!r}, and this version reads schema {SCHEMA}"
+    kinds = {"experiment": str, "arm": str, "seed": int, "tasks": dict, "metrics": dict}
+    for key, kind in {**kinds, "data": dict}.items():
+        if not isinstance(content.get(key), kind):
+            return f"lacks '{key}' or holds something else than a {kind.__name__} there"
+    return None
+
+
+def _read_unfinished(folder: Path, files: set[str]) -> UnfinishedRun:
+    error = None
+    if "error.json" in files:
+        try:
+            error = str(json.loads((folder / "error.json").read_bytes())["error"])
+        except (OSError, ValueError, KeyError, TypeError):
+            error = "error.json cannot be read"
+    group, arm, data, last = ("", "", "", "", *folder.resolve().parts)[-4:]
+    seed = re.fullmatch(r"seed=(\d+)", last)
+    return UnfinishedRun(folder, group, arm, data, int(seed[1]) if seed else None, error)
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        key: float(value)
+        for key, value in values.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _nothing_found(roots: Sequence[Path], tree: RunTree) -> str:
+    where = ", ".join(map(str, roots))
+    message = f"runs={where}: no finished run (a folder with a result.json) was found."
+    if tree.unfinished:
+        failed = [u for u in tree.unfinished if u.error]
+        message += f" {len(tree.unfinished)} runs are unfinished, {len(failed)} of them failed"
+        message += f" (first: {failed[0].error})." if failed else "."
+    if tree.notes:
+        message += " " + tree.notes[0]
+    return message + " Start the sweep again: finished runs are skipped, the rest is run."

@@ -1,0 +1,329 @@
+"""The comparison as tables of text, one source for the terminal, Markdown and HTML."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mtlface.analysis import wording as w
+from mtlface.analysis.comparison import SINGLE, Comparison, Metric
+from mtlface.analysis.cost import Cost
+from mtlface.analysis.published import Published, published_for
+from mtlface.analysis.statistics import mean_interval
+
+TRIVIAL = "constant predictor"
+TASKS_A_TABLE = 3  # what fits into 100 columns beside the arms' names
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a title; the first column names the row.
+
+    `wide_only` are columns that a narrow terminal leaves out.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    wide_only: frozenset[str] = frozenset()
+
+
+def decimals_of(comparison: Comparison, metric: Metric) -> int:
+    """One number of decimals for a metric in the whole report."""
+    return w.decimals_for(
+        [s.mean for (_, key), s in comparison.summaries.items() if key == metric.key]
+    )
+
+
+def all_tables(comparison: Comparison) -> list[Table]:
+    """Every table that has something to say, in reading order."""
+    tables = [
+        *main_tables(comparison),
+        differences_table(comparison),
+        overall_table(comparison),
+        published_table(comparison),
+        cost_table(comparison),
+        cost_against_single_table(comparison),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def main_tables(comparison: Comparison) -> list[Table]:
+    """Arms × primary metrics, a few tasks a table, with the constant predictor as last row."""
+    shown = comparison.primaries or [m for m in comparison.metrics if "@" not in m.name]
+    across = [m for m in comparison.metrics if _is_across_tasks(comparison, m)]
+    metrics = [*shown, *across]
+    chunks = [metrics[i : i + TASKS_A_TABLE] for i in range(0, len(metrics), TASKS_A_TABLE)]
+    return [_main_table(comparison, chunk, first=i == 0) for i, chunk in enumerate(chunks)]
+
+
+def secondary_table(comparison: Comparison) -> Table:
+    """Every other metric of every arm, a row each."""
+    rows = []
+    for metric in comparison.metrics:
+        if metric.primary or "@" in metric.name:
+            continue
+        decimals = decimals_of(comparison, metric)
+        for arm in comparison.arms:
+            summary = comparison.summaries.get((arm.label, metric.key))
+            if summary:
+                name = f"{metric.task}/{metric.name}{w.arrow(metric.higher_is_better)}"
+                trivial = w.number(comparison.trivial.get(metric.key), decimals)
+                rows.append(
+                    (name, arm.label, str(summary.n), w.mean_sd(summary, decimals), trivial)
+                )
+    return Table("All other metrics", ("metric", "arm", "n", "mean ± sd", TRIVIAL), tuple(rows))
+
+
+def differences_table(comparison: Comparison) -> Table:
+    """Each multi-task arm against its single-task reference in each task's primary metric."""
+    rows = []
+    order = [m.task for m in comparison.primaries]
+    for d in sorted(comparison.verdicts, key=lambda d: order.index(d.metric.task)):
+        decimals = decimals_of(comparison, d.metric)
+        rows.append(
+            (
+                f"{d.metric.task} {d.metric.name}{w.arrow(d.metric.higher_is_better)}",
+                d.arm,
+                str(d.pairs.n),
+                w.number(d.pairs.mean, decimals, signed=True),
+                w.interval(d.pairs.t_interval, decimals),
+                w.interval(d.pairs.bootstrap_interval, decimals),
+                w.p_value(d.p_holm),
+                w.verdict_text(d),
+            )
+        )
+    return Table(
+        "Difference to the single-task arm, paired by seed",
+        ("task", "arm", "n", "difference", "95 % t interval", "bootstrap", "Holm p", "verdict"),
+        tuple(rows),
+        "The t interval is the one to read; the percentile bootstrap is too narrow at few seeds. "
+        "p is corrected over the tasks of an arm, not over arms. ↑ higher is better, ↓ lower is "
+        "better. With one seed, p comes from the errors by test picture.",
+        frozenset({"bootstrap"}),
+    )
+
+
+def overall_table(comparison: Comparison) -> Table:
+    """Δm with its parts, so that one outlier task cannot hide."""
+    rows = []
+    tasks = list(dict.fromkeys(t for o in comparison.overall for t in o.contributions))
+    for o in comparison.overall:
+        parts = [
+            f"{task} {w.number(o.contributions[task], 2, signed=True)}"
+            for task in tasks
+            if task in o.contributions
+        ]
+        if o.without_reference:
+            parts.append(f"without reference: {', '.join(o.without_reference)}")
+        rows.append(
+            (
+                o.arm,
+                str(o.delta_m.n),
+                w.number(o.delta_m.mean, 2, signed=True),
+                w.interval(o.delta_m.t_interval, 2),
+                w.number(o.median, 2, signed=True),
+                w.number(comparison.ranks.get(o.arm), 2),
+                ", ".join(parts),
+            )
+        )
+    if rows and SINGLE in comparison.ranks:
+        rank = w.number(comparison.ranks[SINGLE], 2)
+        rows.append(
+            (SINGLE, w.ABSENT, w.number(0.0, 2), w.ABSENT, w.number(0.0, 2), rank, w.ABSENT)
+        )
+    return Table(
+        "Over tasks: Δm in percent of the single-task networks (higher is better)",
+        ("arm", "n", "Δm %", "95 % t interval", "median %", "mean rank", "each task's part %"),
+        tuple(rows),
+        "Δm = mean over tasks of s·(M − B)/|B|, s = +1 where higher is better and −1 where lower "
+        "is, so that higher is always better here; part of the literature has the opposite sign. "
+        "Rank 1 is best.",
+    )
+
+
+def published_table(comparison: Comparison) -> Table:
+    """Ours beside published figures; brackets where metric or protocol differ."""
+    rows = []
+    notes: dict[str, int] = {}
+    metrics = {f"{m.task}/{m.name}": m for m in comparison.metrics}
+    overall = {o.arm: o for o in comparison.overall}
+    for arm in comparison.arms:
+        if not arm.runs:
+            continue
+        known = published_for(arm.runs[arm.seeds[0]])
+        for key in dict.fromkeys(p.metric for p in known):
+            if key in metrics and (arm.label, metrics[key].key) in comparison.summaries:
+                metric = metrics[key]
+                decimals = decimals_of(comparison, metric)
+                ours = w.mean_sd(comparison.summaries[arm.label, metric.key], decimals)
+                name = key + w.arrow(metric.higher_is_better)
+                higher = metric.higher_is_better is not False
+            elif key == "all/delta_m" and arm.label in overall:
+                ours, name, higher = (
+                    w.number(overall[arm.label].delta_m.mean, 2, signed=True),
+                    "Δm % ↑",
+                    True,
+                )
+            else:
+                continue
+            found = [p for p in known if p.metric == key]
+            project = _cite([p for p in found if p.kind == "project"], notes)
+            system = _cite(_best([p for p in found if p.kind == "system"], higher), notes)
+            rows.append((arm.label, name, ours, project, system))
+    return Table(
+        "Published figures",
+        ("arm", "metric", "ours", "original project", "best known"),
+        tuple(rows),
+        "[In brackets]: not comparable. "
+        + " ".join(f"({i}) {reason}." for reason, i in notes.items())
+        if notes
+        else "Metric and protocol agree.",
+    )
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """What each arm costs."""
+    rows = [
+        (
+            c.arm,
+            _millions(c.parameters),
+            _duration(c.fit_s),
+            w.number(c.epochs, 1),
+            _count(c.images_per_s),
+            _count(c.peak_memory_mb),
+        )
+        for c in comparison.costs
+        if _measured(c)
+    ]
+    return Table(
+        "Cost, mean over seeds",
+        ("arm", "parameters", "training", "epochs", "pictures/s", "peak MB"),
+        tuple(rows),
+    )
+
+
+def cost_against_single_table(comparison: Comparison) -> Table:
+    """One multi-task network divided by the single-task networks that it replaces."""
+    rows = [
+        (
+            c.arm,
+            " + ".join(c.singles),
+            *(_times(v) for v in (c.parameters, c.fit_s, c.peak_memory_mb)),
+        )
+        for c in comparison.costs_against_single
+    ]
+    return Table(
+        "One multi-task network against its single-task networks together",
+        ("arm", "instead of", "parameters", "training", "peak memory"),
+        tuple(rows),
+        "×1.00 = the same. Parameters and time against the sum; memory against the largest, since "
+        "single-task networks train one after another.",
+    )
+
+
+def _main_table(comparison: Comparison, metrics: Sequence[Metric], *, first: bool) -> Table:
+    rows = []
+    for arm in comparison.arms:
+        summaries = [comparison.summaries.get((arm.label, m.key)) for m in metrics]
+        if arm.runs and not any(summaries):
+            continue
+        if not arm.runs:
+            failed = sum(1 for u in arm.unfinished if u.error)
+            status = f"{failed} failed" if failed else f"{len(arm.unfinished)} unfinished"
+            rows.append((arm.label, "0", *([status] * len(metrics))))
+            continue
+        cells = []
+        for metric, summary in zip(metrics, summaries, strict=True):
+            text = w.mean_sd(summary, decimals_of(comparison, metric))
+            fewer = summary is not None and summary.n != len(arm.seeds)
+            cells.append(f"{text} (n={summary.n})" if fewer and summary else text)
+        rows.append((arm.label, str(len(arm.seeds)), *cells))
+    trivial = [w.number(comparison.trivial.get(m.key), decimals_of(comparison, m)) for m in metrics]
+    if any(cell != w.ABSENT for cell in trivial):
+        rows.append((TRIVIAL, w.ABSENT, *trivial))
+    names = [f"{m.task} {m.name}{w.arrow(m.higher_is_better)}" for m in metrics]
+    return Table(
+        "Test metrics, mean ± standard deviation over seeds" + ("" if first else " (continued)"),
+        ("arm", "n", *names),
+        tuple(rows),
+        f"{TRIVIAL}: always the most frequent class, the mean value or the mean points."
+        if trivial and first
+        else "",
+    )
+
+
+def _is_across_tasks(comparison: Comparison, metric: Metric) -> bool:
+    return (
+        metric.higher_is_better is not None
+        and "@" not in metric.name
+        and all(metric.task not in arm.tasks for arm in comparison.arms if arm.runs)
+    )
+
+
+def _best(found: list[Published], higher: bool) -> list[Published]:
+    usable = [p for p in found if p.agrees] or found
+    return sorted(usable, key=lambda p: p.value, reverse=higher)[:1]
+
+
+def _cite(found: Sequence[Published], notes: dict[str, int]) -> str:
+    cells = []
+    for p in found:
+        title = f" {p.title}" if p.kind == "system" else ""
+        if p.agrees:
+            cells.append(f"{p.value:g}{title}")
+        else:
+            numbers = ",".join(str(notes.setdefault(r, len(notes) + 1)) for r in p.reasons)
+            cells.append(f"[{p.value:g}]{title} ({numbers})")
+    return "; ".join(cells) or w.ABSENT
+
+
+def _measured(cost: Cost) -> bool:
+    return any(v is not None for v in (cost.parameters, cost.fit_s, cost.images_per_s))
+
+
+def _millions(value: float | None) -> str:
+    return w.ABSENT if value is None else f"{value / 1e6:.2f} M"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return w.ABSENT
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _count(value: float | None) -> str:
+    return w.ABSENT if value is None else f"{value:,.0f}"
+
+
+def _times(value: float | None) -> str:
+    return w.ABSENT if value is None else f"×{value:.2f}"
+
+
+def condition_table(comparison: Comparison) -> Table:
+    """Primary metrics by group, where the runs have groups."""
+    primaries = {(m.task, m.name) for m in comparison.primaries}
+    rows = []
+    for metric in comparison.metrics:
+        name, at, group = metric.name.partition("@")
+        if not at or (metric.task, name) not in primaries:
+            continue
+        for arm in comparison.arms:
+            values = list(arm.values(metric.key).values()) if arm.runs else []
+            if values:
+                decimals = w.decimals_for(values)
+                ends = mean_interval(values)
+                rows.append(
+                    (
+                        f"{metric.task} {name}{w.arrow(metric.higher_is_better)}",
+                        group.replace("=", " = "),
+                        arm.label,
+                        str(len(values)),
+                        w.mean_sd(comparison.summaries[arm.label, metric.key], decimals),
+                        w.interval(ends, decimals).replace("+", ""),
+                    )
+                )
+    return Table(
+        "By group", ("metric", "group", "arm", "n", "mean ± sd", "95 % t interval"), tuple(rows)
+    )

@@ -1,0 +1,129 @@
+"""Numbers and verdicts as a reader sees them."""
+
+import math
+from collections.abc import Sequence
+
+from mtlface.analysis.comparison import Difference, Summary
+from mtlface.analysis.statistics import MOST_SEEDS, Interval
+
+ABSENT = "–"
+MINUS = "\N{MINUS SIGN}"
+
+
+def decimals_for(values: Sequence[float]) -> int:
+    """Decimals that show the largest of the values with four significant digits."""
+    largest = max((abs(v) for v in values), default=0.0)
+    if largest == 0.0:
+        return 3
+    return min(6, max(0, 3 - math.floor(math.log10(largest))))
+
+
+def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
+    """Formats a number with a real minus sign; a dash for None."""
+    if value is None:
+        return ABSENT
+    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+    return text.replace("-", MINUS)
+
+
+def mean_sd(summary: Summary | None, decimals: int) -> str:
+    """`0.9123 ± 0.0041`, or the mean alone for one seed."""
+    if summary is None:
+        return ABSENT
+    mean = number(summary.mean, decimals)
+    return mean if summary.sd is None else f"{mean} ± {number(summary.sd, decimals)}"
+
+
+def interval(ends: Interval | None, decimals: int) -> str:
+    """`[+0.004, +0.020]`, or a dash."""
+    if ends is None:
+        return ABSENT
+    return "[" + ", ".join(number(end, decimals, signed=True) for end in ends) + "]"
+
+
+def p_value(p: float | None) -> str:
+    """`0.012`, `<0.001`, or a dash."""
+    if p is None:
+        return ABSENT
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def arrow(higher_is_better: bool | None) -> str:
+    """Which way is better."""
+    return {True: " ↑", False: " ↓", None: ""}[higher_is_better]
+
+
+def seeds_text(needed: int | None) -> str:
+    """The number of seeds, or that it is beyond reason."""
+    if needed is None:
+        return ABSENT
+    return f">{MOST_SEEDS:,}" if needed > MOST_SEEDS else str(needed)
+
+
+def verdict_text(difference: Difference) -> str:
+    """The verdict with its evidence, for a table: `better`, `better on these pictures`, …."""
+    if difference.verdict == "no verdict":
+        return "no verdict"
+    if difference.pictures is not None:
+        return f"{difference.verdict} on these pictures"
+    if difference.verdict == "no difference shown":
+        return f"no difference shown at n = {difference.pairs.n}"
+    return difference.verdict
+
+
+def sentence(difference: Difference, decimals: int) -> str:
+    """One task's verdict as a sentence with its numbers."""
+    d, pairs = difference, difference.pairs
+    unit = f"{d.metric.name} {number(pairs.mean, decimals, signed=True)}"
+    who = f"{d.metric.task}: {d.arm} against {d.reference}"
+    if d.pictures is not None:
+        return f"{who}: {verdict_text(d)} ({unit}; {_pictures(d)}). {ONE_SEED}"
+    if d.verdict == "no verdict":
+        return f"{who}: no verdict ({unit}, n = {pairs.n}). {_why_none(d)}"
+    numbers = f"{unit}, n = {pairs.n} seeds"
+    if pairs.t_interval:
+        numbers += (
+            f", 95 % interval {interval(pairs.t_interval, decimals)}, Holm p {_equals(d.p_holm)}"
+        )
+    text = f"{who}: {d.verdict} ({numbers})."
+    if d.verdict == "no difference shown":
+        if d.p is not None and d.p < 0.05:
+            text += " Its own interval leaves zero out, but not after correction over the tasks."
+        if d.seeds_needed is not None and d.seeds_needed > pairs.n:
+            text += (
+                f" About {seeds_text(d.seeds_needed)} seeds would be needed to show a difference "
+                "of this size (80 % power)."
+            )
+    return text
+
+
+ONE_SEED = (
+    "One seed: this speaks of other test pictures only and not of the randomness of training; run "
+    "more seeds before you believe it."
+)
+
+
+def _pictures(difference: Difference) -> str:
+    pictures = difference.pictures
+    assert pictures is not None
+    ends = pictures.bootstrap_interval
+    spread = ""
+    if ends:
+        decimals = decimals_for([max(abs(e) for e in ends) * 10])
+        spread = f", 95 % interval {interval(ends, decimals)}"
+    mean = number(pictures.mean, decimals_for([abs(pictures.mean) * 10]), signed=True)
+    return (
+        f"mean error per picture {mean}{spread}, {pictures.n:,} pictures, "
+        f"Holm p {_equals(difference.p_holm)}"
+    )
+
+
+def _why_none(difference: Difference) -> str:
+    if difference.pairs.n == 1:
+        return "One seed, and no errors by picture that both runs kept: run more seeds."
+    return "The difference is the same for every seed, so its uncertainty cannot be estimated."
+
+
+def _equals(p: float | None) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"

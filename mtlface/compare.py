@@ -1,0 +1,124 @@
+"""Compares finished runs: did sharing help, on which task, by how much, and how sure are we?
+
+    python -m mtlface.compare runs=outputs/celeba_landmarks_gender
+
+Keys:
+  runs=…              folder of runs, or several: runs=[outputs/a,outputs/b]
+  output=…            folder for comparison.csv, .md, .html, figures/ (default: the first of runs)
+  data=…              the data set to compare on, where runs of several lie together: its name, or
+                      the first characters of its fingerprint
+  references.<task>=… arm that stands as this task's single-task reference
+  figures=false       tables only
+  debug=true          show the stack trace of an error
+
+Seeds pair the arms; run a sweep first:  python -m mtlface.train sweep=<name>
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtlface.errors import MtlfaceError, did_you_mean
+
+
+@dataclass
+class Options:
+    """What the command line may say."""
+
+    runs: Any = None
+    output: str | None = None
+    data: str | None = None
+    references: dict[str, str] = field(default_factory=dict)
+    figures: bool = True
+    debug: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the door; returns the exit code: 0, or 2 for something the user can mend."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or {"--help", "-h"} & set(given):
+        print(__doc__)
+        return 0
+    try:
+        compare_runs(parse(given))
+    except MtlfaceError as error:
+        if "debug=true" in [word.lower() for word in given]:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Reads `key=value` words.
+
+    Raises:
+        MtlfaceError: A key is unknown, a value is of the wrong kind, or `runs` is missing.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    known = list(Options.__dataclass_fields__)
+    for word in arguments:
+        key = word.split("=", 1)[0].split(".", 1)[0]
+        if "=" not in word or key not in known:
+            raise MtlfaceError(
+                f"'{word}' is no key=value that compare knows; expected one of "
+                f"{', '.join(known)}." + did_you_mean(key, known) + " See --help."
+            )
+    try:
+        config = OmegaConf.merge(
+            OmegaConf.structured(Options), OmegaConf.from_dotlist([*arguments])
+        )
+        options = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise MtlfaceError(f"A value cannot be read: {str(error).splitlines()[0]}") from error
+    assert isinstance(options, Options)
+    if not options.runs:
+        raise MtlfaceError("runs= is missing: name the folder of the runs, e.g. runs=outputs.")
+    return options
+
+
+def compare_runs(options: Options) -> Path:
+    """Reads, compares, prints and writes; returns the folder of the report.
+
+    Raises:
+        MtlfaceError: There is nothing to compare, or the runs may not be compared.
+    """
+    from rich.console import Console
+
+    from mtlface.analysis import report
+    from mtlface.analysis.comparison import compare
+    from mtlface.analysis.results import read_runs
+
+    runs = options.runs if isinstance(options.runs, list) else str(options.runs).split(",")
+    roots = [Path(str(root)).expanduser() for root in runs]
+    output = Path(options.output).expanduser() if options.output else roots[0]
+    comparison = compare(read_runs(roots), options.data, options.references)
+    # A pipe or a log has no width of its own; 100 columns is what the tables are made for.
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    report.print_report(comparison, console)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        drawn = []
+        if options.figures:
+            from mtlface.analysis.figures import draw_all
+
+            drawn = draw_all(comparison, output / "figures")
+        report.write_csv(comparison, output / "comparison.csv")
+        report.write_markdown(comparison, drawn, output / "comparison.md")
+        report.write_html(comparison, drawn, output / "comparison.html")
+    except OSError as error:
+        raise MtlfaceError(
+            f"The report cannot be written to {output} ({error.strerror}): give another "
+            "folder with output=…."
+        ) from error
+    written = "comparison.html, .md, .csv" + (" and figures/" if drawn else "")
+    console.print(f"Report: {output}/ ({written})", highlight=False, soft_wrap=True)
+    return output
+
+
+if __name__ == "__main__":
+    sys.exit(main())
