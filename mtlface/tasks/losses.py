@@ -76,7 +76,9 @@ def masked_mean(per_element: Tensor, mask: Tensor, dim: int | None = None) -> Te
     Args:
         per_element: Any shape.
         mask: bool, of the same shape.
-        dim: The dimension to take the mean over; all of them, to a scalar, by default.
+        dim: The dimension to average over; all of them by default, for a scalar.
     """
     kept = torch.where(mask, per_element, torch.zeros_like(per_element))
+    if dim is None:
+        kept, mask, dim = kept.flatten(), mask.flatten(), 0
     return kept.sum(dim) / mask.sum(dim).clamp(min=1)

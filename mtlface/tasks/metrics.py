@@ -36,25 +36,36 @@ def picture_nme(
 
 
 class _PictureMean(Metric):
-    """A mean over pictures, of values that are NaN where there is nothing to count."""
+    """A mean over pictures, of values that are NaN where there is nothing to count.
+
+    `MetricCollection` merges metrics for good whose states agree after the first batch, which two
+    failure rates of 0 do. The settings are part of a state's name, so that only equals are merged.
+    """
 
     is_differentiable = False
     full_state_update = False
-    total: Tensor
-    count: Tensor
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *settings: object, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+        name = " ".join(map(str, (type(self).__name__, *settings)))
+        self._total, self._count = f"{name} total", f"{name} count"
+        self.add_state(self._total, torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state(self._count, torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def count(self) -> Tensor:
+        """How many pictures were counted, a scalar."""
+        count: Tensor = getattr(self, self._count)
+        return count
 
     def _add(self, values: Tensor) -> None:
-        self.total += values.nansum()
-        self.count += (~values.isnan()).sum()
+        setattr(self, self._total, getattr(self, self._total) + values.nansum())
+        setattr(self, self._count, self.count + (~values.isnan()).sum())
 
     def compute(self) -> Tensor:
         """Returns the mean over the pictures so far, a scalar; NaN if there were none."""
-        return self.total / self.count
+        total: Tensor = getattr(self, self._total)
+        return total / self.count
 
 
 class NormalizedMeanError(_PictureMean):
@@ -64,16 +75,19 @@ class NormalizedMeanError(_PictureMean):
         normalizer: Two point indices for the distance of these points in the ground truth, in the
             order of the points (eye centres: inter-ocular, CelebA's custom), or a length in
             pixels (the side of the picture).
+        settings: What else tells a subclass apart.
         kwargs: See `torchmetrics.Metric`.
     """
 
     higher_is_better = False
 
-    def __init__(self, normalizer: tuple[int, int] | float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, normalizer: tuple[int, int] | float, *settings: object, **kwargs: Any
+    ) -> None:
         if not isinstance(normalizer, int | float):  # a config gives lists, not tuples
             first, second = normalizer
             normalizer = (first, second)
+        super().__init__(normalizer, *settings, **kwargs)
         self.normalizer: tuple[int, int] | float = normalizer
 
     def update(self, prediction: Tensor, target: Tensor, size: Tensor | None = None) -> None:
@@ -108,7 +122,7 @@ class CumulativeErrorAUC(NormalizedMeanError):
     def __init__(
         self, normalizer: tuple[int, int] | float, threshold: float = 0.08, **kwargs: Any
     ) -> None:
-        super().__init__(normalizer, **kwargs)
+        super().__init__(normalizer, threshold, **kwargs)
         self.threshold = threshold
 
     def _score(self, nme: Tensor) -> Tensor:
@@ -129,7 +143,7 @@ class FailureRate(NormalizedMeanError):
     def __init__(
         self, normalizer: tuple[int, int] | float, threshold: float = 0.08, **kwargs: Any
     ) -> None:
-        super().__init__(normalizer, **kwargs)
+        super().__init__(normalizer, threshold, **kwargs)
         self.threshold = threshold
 
     def _score(self, nme: Tensor) -> Tensor:
@@ -147,7 +161,7 @@ class CumulativeScore(_PictureMean):
     higher_is_better = True
 
     def __init__(self, threshold: float = 5.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(threshold, **kwargs)
         self.threshold = threshold
 
     def update(self, prediction: Tensor, target: Tensor) -> None:

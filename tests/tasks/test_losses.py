@@ -112,6 +112,11 @@ def test_a_value_behind_the_mask_cannot_leak():
     assert values.grad.tolist() == [1, 0, 0]
 
 
+def test_a_mean_by_column_counts_each_columns_own_labels():
+    values = torch.tensor([[1.0, 5.0, NAN], [3.0, NAN, NAN]])
+    assert masked_mean(values, ~values.isnan(), dim=0).tolist() == [2, 5, 0]
+
+
 def test_class_zero_is_a_label():
     assert labelled(torch.tensor([-1, 0, 1])).tolist() == [False, True, True]
     assert labelled(torch.tensor([NAN, 0.0, -1.0])).tolist() == [False, True, True]
