@@ -1,7 +1,6 @@
-"""Losses that torch lacks, and the mask that lets every label be missing somewhere."""
+"""Losses that torch lacks, and the mean that lets any label be missing."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -42,36 +41,12 @@ class WingLoss(nn.Module):
         return loss.mean() if self.reduction == "mean" else loss.sum()
 
 
-def labelled(target: Tensor) -> Tensor:
-    """Returns where a target holds a label, bool of its shape: NaN and negative classes do not.
-
-    Args:
-        target: Floats with NaN, or classes (an integer type) with -1, where the label is missing.
-    """
-    return ~target.isnan() if target.is_floating_point() else target >= 0
-
-
-def masked_loss(
-    criterion: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, target: Tensor
-) -> Tensor:
-    """Returns the mean loss over what is labelled, a scalar; 0 where nothing is.
-
-    Args:
-        criterion: An elementwise loss (`reduction="none"`), such as
-            `nn.BCEWithLogitsLoss(reduction="none")`. Its result has the shape of `target`.
-        prediction: Of the shape that the criterion takes.
-        target: Any shape, with NaN (floats) or -1 (classes) where the label is missing.
-    """
-    mask = labelled(target)
-    # Filled before the loss: a NaN behind a mask still turns the gradient into 0 * NaN = NaN.
-    known = torch.where(mask, target, torch.zeros_like(target))
-    return masked_mean(criterion(prediction, known), mask)
-
-
 def masked_mean(per_element: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
     """Returns the mean of `per_element` where `mask` holds, without a device sync.
 
     It is exactly 0, with a gradient of exactly 0, where the mask holds nowhere.
+    Fill missing targets before the loss: a NaN in a loss that the mask drops still makes the
+    gradient 0 * NaN.
 
     Args:
         per_element: Any shape.

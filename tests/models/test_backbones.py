@@ -67,7 +67,7 @@ def test_auxiliary_classifiers_are_left_out(name):
     assert_learns(torchvision_backbone(name), pictures(96))
 
 
-@pytest.mark.parametrize("image_size", [(64, 96), (72, 72)])
+@pytest.mark.parametrize("image_size", [(72, 72), pytest.param((64, 96), marks=pytest.mark.slow)])
 def test_a_vit_refuses_sizes_it_cannot_cut_into_patches(image_size):
     with pytest.raises(MtlfaceError, match=r"multiple of 32 .* found"):
         torchvision_backbone("vit_b_32", image_size=image_size)
