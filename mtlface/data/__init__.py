@@ -1,0 +1,1 @@
+"""Data: from native layouts to batches."""

@@ -1,0 +1,50 @@
+# Everything runs in .venv, made by `make setup`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check lint types format bench wheel clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## make .venv with everything the demo and the tests need
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup  ## train the four arms on rendered faces and compare them (SEEDS=0,1,2 for more seeds)
+	$(BIN)/python -m mtlface.train sweep=celeba_landmarks_gender profile=demo seed=$(SEEDS)
+	$(BIN)/python -m mtlface.compare runs=outputs/celeba_landmarks_gender
+
+test: setup  ## run the tests that a laptop runs in minutes
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: setup  ## run the long tests: simulations, fuzzing, kill and resume
+	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600
+
+check: setup lint types test  ## lint, types and tests
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## run the benchmarks; results go to benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+wheel: setup  ## build dist/*.whl
+	$(BIN)/python -m build --wheel
+
+clean:  ## remove the environment and build leftovers; run folders stay
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .mypy_cache

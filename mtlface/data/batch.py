@@ -1,0 +1,95 @@
+"""The batch, defined in one place: the pictures of a split with their labels, gathered by position.
+
+A batch is a dictionary of tensors:
+
+- `image`: uint8 (B, 3, H, W), RGB, in channels-last memory;
+- `index`: int64 (B,), the picture's row in the table, −1 for padding;
+- `size`: float32 (B, 2), width and height of the picture as it lies on disk;
+- a label each under its name, as `mtlface.data.schema` defines it, points in pixels of the working
+  frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtlface.data.pixels import PixelStore
+from mtlface.data.schema import Label, Points
+from mtlface.data.table import FaceTable
+
+Batch = dict[str, Tensor]
+
+
+class Split:
+    """One split's labels in memory and its pixels on disk.
+
+    Args:
+        table: The pictures with their labels.
+        store: The packed pixels.
+        stored: For each row of the table, its row in the store.
+        split: `train`, `val` or `test`.
+        labels: The labels that a batch holds.
+    """
+
+    def __init__(
+        self,
+        table: FaceTable,
+        store: PixelStore,
+        stored: np.ndarray,
+        split: str,
+        labels: Sequence[str],
+    ) -> None:
+        self.rows = table.rows(split)
+        self._stored = stored[self.rows]
+        self.frame = (int(store.pixels.shape[1]), int(store.pixels.shape[2]))
+        self._pixels = store.pixels
+        sizes = store.sizes[self._stored].astype(np.float32)
+        self._targets = {"index": self.rows, "size": sizes} | {
+            name: _in_frame(table.labels[name], table, self.rows, sizes, self.frame)
+            for name in labels
+        }
+        self._missing = {"index": -1.0, "size": 1.0} | {n: table.labels[n].missing for n in labels}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def targets(self) -> Batch:
+        """The batch of the whole split, without its pictures."""
+        return {name: torch.from_numpy(values) for name, values in self._targets.items()}
+
+    def images(self, positions: np.ndarray) -> np.ndarray:
+        """The pictures at these positions of the split, uint8 (B, H, W, 3): one copy."""
+        return np.take(self._pixels, self._stored[positions], axis=0)
+
+    def labels_at(self, positions: np.ndarray) -> Batch:
+        """The batch at these positions without its pictures; −1 is a row with no labels."""
+        padding = positions < 0
+        batch = {}
+        for name, values in self._targets.items():
+            gathered = values[positions]
+            if padding.any():
+                gathered[padding] = self._missing[name]
+            batch[name] = torch.from_numpy(gathered)
+        return batch
+
+    def batch(self, positions: np.ndarray) -> Batch:
+        """The batch at these positions, int64 (B,); −1 stands for a padding row."""
+        images = torch.from_numpy(self.images(positions)).permute(0, 3, 1, 2)
+        return {"image": images} | self.labels_at(positions)
+
+
+def _in_frame(
+    label: Label, table: FaceTable, rows: np.ndarray, sizes: np.ndarray, frame: tuple[int, int]
+) -> np.ndarray:
+    values = label.values(table.frame.iloc[rows])
+    if not isinstance(label, Points):
+        return values
+    # Pixel centres: the picture's edge lies half a pixel before the first one, in both frames.
+    scale = np.array(frame[::-1], dtype=np.float32) / sizes
+    moved: np.ndarray = (values + 0.5) * scale[:, None] - 0.5
+    return moved.astype(np.float32)

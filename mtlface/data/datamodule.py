@@ -1,0 +1,235 @@
+"""From a folder of pictures to batches: the one data module of every data set."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+
+from mtlface.data.augment import Augment
+from mtlface.data.augment_cpu import CpuAugment
+from mtlface.data.augment_device import DeviceAugment
+from mtlface.data.batch import Batch, Split
+from mtlface.data.loaders import DeviceLoader, worker_loader
+from mtlface.data.pixels import PixelStore, open_store
+from mtlface.data.sampler import BatchSampler
+from mtlface.data.schema import Points
+from mtlface.data.sources import resolve
+from mtlface.data.table import (
+    SPLITS,
+    FaceTable,
+    Omission,
+    Reader,
+    first_of_each_split,
+    seeded_draw,
+)
+from mtlface.errors import MtlfaceError
+
+log = logging.getLogger(__name__)
+
+
+class _Loaded(NamedTuple):
+    table: FaceTable
+    stored: np.ndarray  # for each row of the table, its row in the store
+    store: PixelStore
+    root_kind: str
+
+
+class FaceDataModule(LightningDataModule):
+    """Reads a data set once, packs its pictures once, and serves batches of them.
+
+    Args:
+        name: What run folders call the data.
+        reader: Knows the native layout.
+        kaggle: The pinned kagglehub handle, `owner/name/versions/N`.
+        demo: The zip of rendered faces in the same layout.
+        root: A folder with the native layout; it wins over `source`.
+        source: Where the data comes from when no root is given: `kaggle` or `demo`.
+        limit: The first n pictures of each split.
+        draw: `{count, ratios, seed}`: a seeded draw over all splits, split anew.
+        seed: Keys the order of pictures, their augmentation, and splits that the data lacks.
+        batch_size: Pictures in a step, over all devices.
+        image_size: (height, width) of the working frame.
+        augment: What happens to training pictures.
+        loader: `workers`, `device`, or `auto`, which takes workers only where the augmentation
+            needs them.
+        workers: Worker processes; by default one for each core, at most 16.
+        cache: Where packed pictures and unpacked archives are kept.
+        max_bad_fraction: The share of unreadable pictures above which the run stops.
+        on_bad_image: `omit` leaves unreadable pictures out, by name and count; `raise` stops.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        kaggle: str,
+        demo: str,
+        cache: str | Path,
+        image_size: Sequence[int],
+        batch_size: int,
+        augment: Augment,
+        seed: int = 0,
+        root: str | None = None,
+        source: Literal["kaggle", "demo"] = "kaggle",
+        limit: Mapping[str, int | None] | None = None,
+        draw: Mapping[str, Any] | None = None,
+        loader: Literal["auto", "workers", "device"] = "auto",
+        workers: int | None = None,
+        max_bad_fraction: float = 0.01,
+        on_bad_image: Literal["omit", "raise"] = "omit",
+    ) -> None:
+        super().__init__()
+        if loader == "device" and augment.needs_cpu:
+            raise MtlfaceError(
+                "loader=device cannot run this augmentation: weather effects exist on the CPU only."
+                " Take data.loader=workers, or an augment without weather."
+            )
+        if limit and draw:
+            raise MtlfaceError("data.limit and data.draw exclude each other; set one to null.")
+        self.name, self.reader, self.seed, self.augment = name, reader, seed, augment
+        self.root, self.source, self.kaggle, self.demo = root, source, kaggle, demo
+        self.limit, self.draw_options = limit, draw
+        self.batch_size, self.image_size = batch_size, (int(image_size[0]), int(image_size[1]))
+        self.cache = Path(cache).expanduser()
+        self.loader, self.workers = loader, workers
+        self.max_bad_fraction, self.on_bad_image = max_bad_fraction, on_bad_image
+        self.batch_labels: tuple[str, ...] = ()
+        self._loaded: _Loaded | None = None
+        self._device_augment: DeviceAugment | None = None
+
+    @property
+    def table(self) -> FaceTable:
+        """The pictures that are used, with their labels."""
+        return self.load().table
+
+    @property
+    def store(self) -> PixelStore:
+        """The packed pixels, of unusable pictures too."""
+        return self.load().store
+
+    @property
+    def root_kind(self) -> str:
+        """`folder`, `kaggle` or `demo`."""
+        return self.load().root_kind
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the names, splits, labels and decoded pixels that are used."""
+        content = f"{self.table.fingerprint()} {self.store.digest}"
+        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
+    def load(self) -> _Loaded:
+        """Reads the labels and opens the packed pictures, building them if they are not there.
+
+        Raises:
+            MtlfaceError: The data cannot be had, read or used.
+        """
+        if self._loaded is None:
+            root, kind = resolve(self.root, self.source, self.kaggle, self.demo, self.cache)
+            table = self._choose(self.reader.read(root, self.seed))
+            images = table.frame["image"].tolist()
+            store = open_store(images, table.root, self.image_size, self.cache, self.workers)
+            self._loaded = _Loaded(*self._without_bad(table, store), store, kind)
+        return self._loaded
+
+    def _choose(self, table: FaceTable) -> FaceTable:
+        if self.limit:
+            table = first_of_each_split(table, self.limit)
+        if self.draw_options:
+            table = seeded_draw(table, **self.draw_options)
+        for split in SPLITS:
+            if not table.counts[split]:
+                raise MtlfaceError(
+                    f"The data in {table.root} has no picture in its {split} split "
+                    f"(it has {table.counts}). Check the folder, or data.limit and data.draw."
+                )
+        return table
+
+    def _without_bad(self, table: FaceTable, store: PixelStore) -> tuple[FaceTable, np.ndarray]:
+        kept = np.setdiff1d(np.arange(len(table)), [bad.row for bad in store.bad])
+        if not store.bad:
+            return table, kept
+        share, first = len(store.bad) / len(table), store.bad[0]
+        if self.on_bad_image == "raise" or share > self.max_bad_fraction:
+            raise MtlfaceError(
+                f"{len(store.bad)} of {len(table)} pictures in {table.root} cannot be used, first "
+                f"{first.image}: {first.reason}. Mend or remove them; data.on_bad_image=omit leaves"
+                f" them out up to data.max_bad_fraction={self.max_bad_fraction}."
+            )
+        log.warning("Left out %d unusable pictures, first %s", len(store.bad), first.image)
+        omitted = [Omission(bad.image, None, bad.reason) for bad in store.bad]
+        return table.keep(kept, omitted), kept
+
+    def prepare_data(self) -> None:
+        """Builds what is not there yet; Lightning calls it on one process a machine."""
+        self.load()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens what `prepare_data` built."""
+        self.load()
+
+    def split(self, name: str) -> Split:
+        """A split with the labels that the tasks asked for in `batch_labels`."""
+        table, stored, store, _ = self.load()
+        return Split(table, store, stored, name, self.batch_labels)
+
+    def train_dataloader(self) -> Any:
+        """Shuffled and augmented batches."""
+        return self._loader("train", train=True)
+
+    def val_dataloader(self) -> Any:
+        """Batches of the validation split, in order."""
+        return self._loader("val", train=False)
+
+    def test_dataloader(self) -> Any:
+        """Batches of the test split, in order."""
+        return self._loader("test", train=False)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augments a training batch on its device, if it was not augmented on the CPU."""
+        if self.trainer is None or not self.trainer.training or self._device_augment is None:
+            return batch
+        names = self._device_augment.mirrored
+        points = {name: batch[name] for name in names if name in batch}
+        epoch = self.trainer.current_epoch
+        images, points = self._device_augment(
+            batch["image"], points, batch["index"], self.seed, epoch
+        )
+        return batch | {"image": images} | points
+
+    def _loader(self, name: str, train: bool) -> Any:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        split = self.split(name)
+        sampler = BatchSampler(len(split), self.batch_size, self.seed, train, rank, world)
+        if self.loader == "workers" or (train and self.augment.needs_cpu):
+            augment = self._cpu_augment() if train else None
+            workers = min(16, os.cpu_count() or 1) if self.workers is None else self.workers
+            if train:
+                log.info("Loader: %d worker processes augment on the CPU.", workers)
+            return worker_loader(split, sampler, augment, workers, device.type == "cuda")
+        loader = DeviceLoader(split, sampler, device)
+        if train:
+            self._device_augment = DeviceAugment(self.augment, self.image_size, self._mirrored())
+            log.info("Loader: batches are gathered from %s, without workers.", loader.place)
+        return loader
+
+    def _cpu_augment(self) -> CpuAugment | None:
+        if self.augment.is_identity:
+            return None
+        return CpuAugment(self.augment, self.image_size, self._mirrored())
+
+    def _mirrored(self) -> dict[str, tuple[int, ...]]:
+        labels = self.table.labels
+        return {
+            name: label.mirrored
+            for name in self.batch_labels
+            if isinstance(label := labels[name], Points)
+        }

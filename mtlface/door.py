@@ -1,0 +1,40 @@
+"""What all doors share: one clear line for a user's mistake, and where the configs lie."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mtlface.errors import MtlfaceError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def config_folder() -> Path:
+    """The folder of the configs: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def wants_trace(arguments: list[str]) -> bool:
+    """Whether stack traces are asked for, by `debug=true` or HYDRA_FULL_ERROR=1."""
+    return "debug=true" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+def guarded(main: Callable[[], int | None]) -> None:
+    """Runs a door and exits: a user's mistake is one paragraph on stderr and exit code 2."""
+    try:
+        code = main()
+    except MtlfaceError as error:
+        if wants_trace(sys.argv):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(code or 0)

@@ -1,0 +1,76 @@
+"""What `--help` shows, read from the configs themselves, and a check of names before Hydra's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mtlface.errors import MtlfaceError, did_you_mean
+
+# The groups that --help lists with a line for each option; the others are named only.
+SHOWN = ("experiment", "sweep", "data", "profile")
+OVERRIDE = re.compile(r"^(?P<key>[\w/]+)(@[\w.]+)?=(?P<value>[\w,\[\] ]+)$")
+
+USAGE = """\
+python -m mtlface.train experiment=NAME [group=option ...] [key=value ...]
+python -m mtlface.train sweep=NAME [...]              every arm of a comparison, over seeds
+
+First steps
+  python -m mtlface.train experiment=celeba_landmarks_gender profile=demo
+  python -m mtlface.train sweep=celeba_landmarks_gender profile=demo seed=0,1,2
+  python -m mtlface.compare runs=outputs/celeba_landmarks_gender
+"""
+OPTIONS = """\
+Often changed
+  data.root=FOLDER      your copy of the data; without it kagglehub downloads, profile=demo renders
+  seed=0,1,2            with a sweep or -m: several seeds
+  pretrained=true       ImageNet weights; or the path of a local state dict
+  trainer.max_epochs=N  data.batch_size=N  data.image_size=[H,W]  optimizer.lr=X  outputs=FOLDER
+  --cfg job             print the composed config and stop;  --info defaults: where it comes from
+"""
+
+
+def options(conf: Path, group: str) -> dict[str, str]:
+    """The options of a config group, each with the first comment line of its file."""
+    found = {}
+    for path in sorted((conf / group).glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        if first.startswith("#"):
+            found[path.stem] = first.removeprefix("#").strip()
+    return found
+
+
+def groups(conf: Path) -> list[str]:
+    """The config groups that a user chooses from."""
+    return sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
+
+
+def menu(conf: Path) -> str:
+    """The text of `--help`."""
+    parts = [USAGE]
+    for group in SHOWN:
+        lines = [f"  {name:<34} {text}" for name, text in options(conf, group).items()]
+        parts.append("\n".join([f"{group}=", *lines, ""]))
+    others = [group for group in groups(conf) if group not in SHOWN]
+    rows = [f"  {group + '=':<13} {', '.join(options(conf, group))}" for group in others]
+    return "\n".join([*parts, "Other groups", *rows, "", OPTIONS])
+
+
+def check_choices(conf: Path, arguments: list[str]) -> None:
+    """Checks the options chosen on the command line.
+
+    Raises:
+        MtlfaceError: A group has no such option; the nearest is suggested.
+    """
+    known_groups = groups(conf)
+    for argument in arguments:
+        match = OVERRIDE.match(argument)
+        if not match or match["key"] not in known_groups:
+            continue
+        known = [path.stem for path in (conf / match["key"]).glob("*.yaml")]
+        for name in re.split(r"[,\[\] ]+", match["value"]):
+            if name and name != "null" and name not in known:
+                raise MtlfaceError(
+                    f"There is no {match['key']} '{name}'.{did_you_mean(name, known)} "
+                    f"Known: {', '.join(sorted(known))}."
+                )

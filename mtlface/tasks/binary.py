@@ -1,0 +1,110 @@
+"""Yes or no: gender, or any single attribute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    BinaryConfusionMatrix,
+    BinaryF1Score,
+    BinaryPrecision,
+    BinaryRecall,
+    MulticlassF1Score,
+)
+from typing_extensions import override
+
+from mtlface.data.schema import Binary
+from mtlface.tasks.task import Batch, Task, names_of, where_labelled
+
+
+class BinaryTask(Task[Binary]):
+    """Binary classification with a logit for the positive class.
+
+    Args:
+        logits: 1, or 2 for a head that has an output for each class; the logit is then their
+            difference, so that binary cross-entropy equals the two-class cross-entropy.
+        kwargs: As for `Task`; `loss` takes (logit, target in 0/1).
+    """
+
+    label_type = Binary
+    default_primary = "accuracy"
+
+    def __init__(self, *, logits: int = 1, **kwargs: Any) -> None:
+        self.logits = logits
+        super().__init__(**kwargs)
+
+    @property
+    @override
+    def outputs(self) -> int:
+        return self.logits
+
+    def logit(self, output: Tensor) -> Tensor:
+        """Raw output (B, 1 or 2) to the logit of the positive class (B,), float32."""
+        output = output.float()
+        return output[:, -1] - output[:, 0] if self.logits == 2 else output[:, 0]
+
+    @override
+    def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        target = batch[self.label.name]
+        loss = self.criterion(self.logit(output), target.clamp(min=0).float())
+        return loss, target >= 0
+
+    @override
+    def metrics(self) -> MetricCollection:
+        return MetricCollection(
+            {
+                "accuracy": BinaryAccuracy(),
+                "precision": BinaryPrecision(),
+                "recall": BinaryRecall(),
+                "f1": BinaryF1Score(),
+                "f1_macro": MulticlassF1Score(num_classes=2, average="macro"),
+                "auroc": BinaryAUROC(),
+                "confusion": BinaryConfusionMatrix(),
+            }
+        )
+
+    @override
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        target = batch[self.label.name]
+        mask = target >= 0
+        probability, truth = self.logit(output)[mask].sigmoid(), target[mask]
+        for name, metric in metrics.items():
+            decided = isinstance(metric, MulticlassF1Score)
+            metric.update((probability > 0.5).long() if decided else probability, truth)
+
+    @override
+    def constant(self, batch: Batch) -> Tensor:
+        targets = batch[self.label.name]
+        share = targets[targets >= 0].float().mean().clamp(1e-4, 1 - 1e-4).nan_to_num(0.5)
+        logit = share.logit()
+        return torch.stack((-logit / 2, logit / 2)) if self.logits == 2 else logit[None]
+
+    @override
+    def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
+        probability = self.logit(output).sigmoid()
+        name, name_probability = self.prediction_columns
+        return {
+            name: names_of(self.label.classes, (probability > 0.5).long()),
+            name_probability: probability.cpu().numpy(),
+        }
+
+    @override
+    def truth(self, batch: Batch) -> dict[str, np.ndarray]:
+        codes = batch[self.label.name]
+        return {f"{self.label.name}_true": names_of(self.label.classes, codes)}
+
+    @override
+    def error(self, output: Tensor, batch: Batch) -> Tensor:
+        target = batch[self.label.name]
+        return where_labelled((self.logit(output) > 0).long() != target, target >= 0)
+
+    @property
+    @override
+    def prediction_columns(self) -> tuple[str, ...]:
+        return (self.label.name, f"{self.label.name}_probability")

@@ -1,0 +1,141 @@
+"""Many yes/no attributes from one head: one matrix product, whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MultilabelAccuracy,
+    MultilabelAUROC,
+    MultilabelF1Score,
+    MultilabelPrecision,
+    MultilabelRecall,
+)
+from typing_extensions import override
+
+from mtlface.data.schema import Multilabel
+from mtlface.errors import MtlfaceError
+from mtlface.tasks.losses import masked_mean
+from mtlface.tasks.task import Batch, Task
+
+# torchmetrics leaves the elements with this target out.
+MISSING = -1
+
+
+class MultilabelTask(Task[Multilabel]):
+    """K binary attributes; macro metrics are the mean over attributes of the binary metric.
+
+    Args:
+        per_attribute: Whether each attribute is a loss of its own to the balancer, as in the
+            CelebA-40 benchmark, rather than their mean one loss.
+        kwargs: As for `Task`; `loss` takes (logits, targets in 0/1), both (B, K).
+    """
+
+    label_type = Multilabel
+    default_primary = "accuracy"
+
+    def __init__(self, *, per_attribute: bool = False, **kwargs: Any) -> None:
+        self.per_attribute = per_attribute
+        super().__init__(**kwargs)
+        if not self.label.names:
+            raise MtlfaceError(
+                f"Task '{self.name}' has no attribute to learn: data.attributes is empty. "
+                "Name some, for example data.attributes=[Smiling,Eyeglasses]."
+            )
+
+    @property
+    @override
+    def outputs(self) -> int:
+        return len(self.label.names)
+
+    @property
+    @override
+    def loss_names(self) -> tuple[str, ...]:
+        return self.label.names if self.per_attribute else (self.name,)
+
+    @override
+    def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        target = batch[self.label.name]
+        loss = self.criterion(output.float(), target.clamp(min=0).float())
+        return loss, target >= 0
+
+    @override
+    def losses(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        if not self.per_attribute:
+            return super().losses(output, batch)
+        values, mask = self.elements(output, batch)
+        return self.weight * masked_mean(values, mask, dim=0), mask.any(dim=0)
+
+    @override
+    def metrics(self) -> MetricCollection:
+        common: dict[str, Any] = {"num_labels": self.outputs, "ignore_index": MISSING}
+        return MetricCollection(
+            {
+                "accuracy": MultilabelAccuracy(**common),
+                "precision": MultilabelPrecision(**common),
+                "recall": MultilabelRecall(**common),
+                "f1": MultilabelF1Score(**common),
+                "auroc": MultilabelAUROC(**common, thresholds=None),
+                "each_accuracy": MultilabelAccuracy(**common, average=None),
+                "each_f1": MultilabelF1Score(**common, average=None),
+            }
+        )
+
+    @override
+    def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        each = {
+            f"{metric.removeprefix('each_')}/{name}": value
+            for metric, values in computed.items()
+            if values.ndim == 1
+            for name, value in zip(self.label.names, values, strict=True)
+        }
+        return super().scalars(computed) | each
+
+    @property
+    @override
+    def directions(self) -> dict[str, bool]:
+        whole = {k: v for k, v in super().directions.items() if not k.startswith("each_")}
+        each = {f"{m}/{name}": True for m in ("accuracy", "f1") for name in self.label.names}
+        return whole | each
+
+    @override
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        metrics.update(output.float().sigmoid(), batch[self.label.name])
+
+    @override
+    def constant(self, batch: Batch) -> Tensor:
+        targets = batch[self.label.name]
+        mask = targets >= 0
+        share = (targets * mask).sum(dim=0) / mask.sum(dim=0).clamp(min=1)
+        return share.float().clamp(1e-4, 1 - 1e-4).logit()
+
+    @override
+    def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
+        probability = output.float().sigmoid().cpu().numpy()
+        columns: dict[str, np.ndarray] = {}
+        for k, name in enumerate(self.label.names):
+            columns[name] = (probability[:, k] > 0.5).astype(np.int64)
+            columns[f"{name}_probability"] = probability[:, k]
+        return columns
+
+    @override
+    def truth(self, batch: Batch) -> dict[str, np.ndarray]:
+        target = batch[self.label.name]
+        values = torch.where(target >= 0, target.float(), torch.nan).cpu().numpy()
+        return {f"{name}_true": values[:, k] for k, name in enumerate(self.label.names)}
+
+    @override
+    def error(self, output: Tensor, batch: Batch) -> Tensor:
+        target = batch[self.label.name]
+        wrong = ((output > 0).long() != target).float()
+        return torch.where(target >= 0, wrong, torch.nan).nanmean(dim=1)
+
+    @property
+    @override
+    def prediction_columns(self) -> tuple[str, ...]:
+        return tuple(c for name in self.label.names for c in (name, f"{name}_probability"))

@@ -1,0 +1,190 @@
+"""What every task is: a label, a head, a masked loss, metrics and a way back to human units."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from mtlface.data.schema import Label, Labels
+from mtlface.errors import MtlfaceError
+from mtlface.tasks.losses import masked_mean
+
+Batch = Mapping[str, Tensor]
+HeadFactory = Callable[[int, int], nn.Module]
+LabelKind = TypeVar("LabelKind", bound=Label)
+
+
+class Task(nn.Module, ABC, Generic[LabelKind]):
+    """One thing to learn from the shared features.
+
+    A subclass says how many outputs its head has, how outputs become predictions, and which
+    metrics count. Targets come as the batch holds them (see `mtlface.data.schema`); whatever is
+    missing there costs nothing and is counted nowhere.
+
+    Args:
+        name: What logs and tables call the task.
+        label: The name of its label in the data.
+        labels: The label schema of the data.
+        in_features: D, the number of shared features.
+        frame: (height, width) of the working frame, in pixels.
+        head: Builds the head from (in_features, outputs).
+        loss: An element-wise loss (`reduction="none"`) of (prediction, target).
+        weight: Factor on the loss, applied before any balancing.
+        primary: The metric that stands for the task in comparisons.
+        start_at_mean: Start the head's last bias at what the best constant predictor would say, so
+            that training does not spend its first epochs on finding the mean.
+
+    Raises:
+        MtlfaceError: The data lacks the label, or has it as another kind.
+    """
+
+    label_type: ClassVar[type[Label]]
+    default_primary: ClassVar[str]
+
+    def __init__(
+        self,
+        name: str,
+        label: str,
+        labels: Labels,
+        in_features: int,
+        frame: tuple[int, int],
+        head: HeadFactory,
+        loss: nn.Module,
+        weight: float = 1.0,
+        primary: str | None = None,
+        start_at_mean: bool = False,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.label: LabelKind = require_label(labels, label, name, self.label_type)  # type: ignore[assignment]
+        self.frame = frame
+        self.weight = weight
+        self.primary = primary or self.default_primary
+        self.start_at_mean = start_at_mean
+        self.criterion = loss
+        self.head = head(in_features, self.outputs)
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """How many numbers the head gives for a picture."""
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """A name for each loss that `losses` gives; one unless a task is several to a balancer."""
+        return (self.name,)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shared features (B, D) to raw outputs (B, outputs)."""
+        output: Tensor = self.head(features)
+        return output
+
+    @property
+    def batch_labels(self) -> tuple[str, ...]:
+        """The labels that a batch must hold for this task."""
+        return (self.label.name,)
+
+    @abstractmethod
+    def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Element-wise losses and the mask of what is labelled, both (B, …)."""
+
+    def losses(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Weighted losses (T,) and whether any row was labelled for each, (T,) bool."""
+        values, mask = self.elements(output, batch)
+        return self.weight * masked_mean(values, mask)[None], mask.any()[None]
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """Fresh metrics, named without a prefix."""
+
+    @abstractmethod
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        """Adds the labelled rows of a batch to the metrics."""
+
+    def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The single numbers among the computed metrics, by the name they are reported under."""
+        return {name: value for name, value in computed.items() if value.ndim == 0}
+
+    @property
+    def directions(self) -> dict[str, bool]:
+        """For each metric that has a better end, whether higher is better."""
+        found = {name: metric.higher_is_better for name, metric in self.metrics().items()}
+        return {name: higher for name, higher in found.items() if higher is not None}
+
+    @abstractmethod
+    def constant(self, batch: Batch) -> Tensor:
+        """The raw output (outputs,) of a good predictor that looks at no picture.
+
+        Args:
+            batch: The labels and sizes of the whole training split.
+        """
+
+    def initialise(self, batch: Batch) -> None:
+        """With `start_at_mean`, sets the head's last bias to the constant predictor's output.
+
+        Args:
+            batch: The labels and sizes of the whole training split.
+        """
+        if self.start_at_mean:
+            last = [module for module in self.head.modules() if isinstance(module, nn.Linear)][-1]
+            with torch.no_grad():
+                last.bias.copy_(self.constant(batch))
+
+    @abstractmethod
+    def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
+        """Predictions in human units, a column each.
+
+        Args:
+            output: Raw outputs (B, outputs).
+            size: (width, height) of each picture as it lies on disk, (B, 2).
+        """
+
+    @abstractmethod
+    def truth(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The targets in the form of `columns`, named `…_true`; empty or NaN where missing."""
+
+    @abstractmethod
+    def error(self, output: Tensor, batch: Batch) -> Tensor:
+        """One number a picture, lower is better, NaN where unlabelled: (B,)."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the outputs mean, as plain data, for exports."""
+        return {"label": self.label.to_dict(), "columns": list(self.prediction_columns)}
+
+    @property
+    @abstractmethod
+    def prediction_columns(self) -> tuple[str, ...]:
+        """The names of the columns that `columns` gives."""
+
+
+def require_label(labels: Labels, name: str, task: str, kind: type[LabelKind]) -> LabelKind:
+    """Returns a task's label, of the kind that the task can learn.
+
+    Raises:
+        MtlfaceError: There is no such label, or it is of another kind.
+    """
+    label = labels.require(name, asked_by=f"Task '{task}'")
+    if not isinstance(label, kind):
+        raise MtlfaceError(
+            f"Task '{task}' learns a {kind.kind} label, but '{name}' is a {label.kind} label in "
+            f"this data. Take a task for {label.kind} labels, or another label."
+        )
+    return label
+
+
+def names_of(classes: tuple[str, ...], codes: Tensor) -> np.ndarray:
+    """Class names (B,) of class numbers (B,); empty strings where the number is −1."""
+    table = np.array([*classes, ""], dtype=object)
+    named: np.ndarray = table[codes.cpu().numpy()]
+    return named
+
+
+def where_labelled(values: Tensor, mask: Tensor) -> Tensor:
+    """Float values with NaN where the mask is False."""
+    return torch.where(mask, values.float(), torch.nan)

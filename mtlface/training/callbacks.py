@@ -1,0 +1,161 @@
+"""What happens around the steps: seeds, checkpoints, history, freezing, alarms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from mtlface.atomic import write_text
+from mtlface.errors import MtlfaceError
+from mtlface.models import freeze, unfreeze
+from mtlface.training.module import MultiTaskModule
+from mtlface.training.seeds import derived_seed
+
+
+class EpochSeed(Callback):
+    """Keys all randomness of an epoch (dropout, sampling in balancers) by (seed, epoch, rank).
+
+    A resumed epoch then draws what it would have drawn without the interruption, with no state of
+    any generator in the checkpoint.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds torch's generators."""
+        torch.manual_seed(derived_seed(self.seed, trainer.current_epoch, trainer.global_rank))
+
+
+class LastCheckpoint(Callback):
+    """Writes `last.ckpt` between two epochs, when everything of the epoch is settled.
+
+    Lightning's own last checkpoint is written before the epoch's learning rate step, which a
+    resumed run would then miss.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves what a resumed run starts this epoch from."""
+        if trainer.current_epoch > 0:
+            trainer.save_checkpoint(self.path)
+
+
+class Finetuning(Callback):
+    """Freezes the trunk for the first epochs, all of them, or none.
+
+    Args:
+        frozen_epochs: Epochs in which only heads learn; None for all.
+        unfrozen_lr: The learning rate of everything once the trunk learns too; None keeps it.
+        batchnorm_eval: Whether the frozen trunk's BatchNorm stays in eval mode.
+    """
+
+    def __init__(
+        self,
+        frozen_epochs: int | None,
+        unfrozen_lr: float | None = None,
+        batchnorm_eval: bool = True,
+    ) -> None:
+        self.frozen_epochs = frozen_epochs
+        self.unfrozen_lr = unfrozen_lr
+        self.batchnorm_eval = batchnorm_eval
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Freezes or unfreezes by the epoch alone, so that a resumed run does the same."""
+        assert isinstance(pl_module, MultiTaskModule)
+        if self.frozen_epochs is None or trainer.current_epoch < self.frozen_epochs:
+            freeze(pl_module.backbone, self.batchnorm_eval)
+            return
+        unfreeze(pl_module.backbone)
+        if self.unfrozen_lr is not None and trainer.current_epoch == self.frozen_epochs:
+            for group in trainer.optimizers[0].param_groups:
+                group["lr"] = self.unfrozen_lr
+
+
+class StopOnBadLoss(Callback):
+    """Ends a run whose loss is no longer a number, naming the task and the step.
+
+    Looking costs a wait for the device, so it looks every few steps; the step that it names is
+    exact all the same.
+    """
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Looks at every `log_every_n_steps`-th step."""
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            self._look(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the end of the epoch."""
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, MultiTaskModule)
+        found = pl_module.train_losses.bad()
+        if found is None:
+            return
+        name, step = found
+        folder = Path(trainer.default_root_dir) / "checkpoints"
+        good = [path.name for path in (folder / "best.ckpt", folder / "last.ckpt") if path.exists()]
+        raise MtlfaceError(
+            f"The loss of '{name}' is not finite since step {step} (epoch "
+            f"{trainer.current_epoch}). Good checkpoints: {', '.join(good) or 'none yet'} in "
+            f"{folder}. Lower optimizer.lr, clip with trainer.gradient_clip_val=1, or weigh "
+            f"the task less."
+        )
+
+
+class History(Callback):
+    """Keeps every epoch's metrics in `metrics.csv`, and the time that training took.
+
+    Both are part of the checkpoint: a resumed run goes on where it was, without doubled rows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self.fit_s = 0.0
+        self.pictures = 0
+        self._started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data for the checkpoint."""
+        return {"rows": self.rows, "fit_s": self.fit_s, "pictures": self.pictures}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.rows, self.fit_s, self.pictures = state["rows"], state["fit_s"], state["pictures"]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the epoch's clock."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Counts the pictures of the batch."""
+        batch = args[3]
+        self.pictures += len(batch["index"])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the epoch's row."""
+        self.fit_s += time.perf_counter() - self._started
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.append({"epoch": trainer.current_epoch, **dict(sorted(found.items()))})
+        if trainer.is_global_zero:
+            self._write()
+
+    def _write(self) -> None:
+        columns = dict.fromkeys(name for row in self.rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({k: "" if math.isnan(v) else repr(v) for k, v in row.items()})
+        write_text(self.path, text.getvalue())

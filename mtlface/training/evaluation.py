@@ -1,0 +1,129 @@
+"""What a trained network says about a split, and how good that is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mtlface.data.batch import Batch, Split
+from mtlface.data.schema import Category
+from mtlface.data.table import FaceTable
+from mtlface.tasks import Task
+from mtlface.training.module import MultiTaskModule
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The raw outputs of every task for the pictures of a split, on the CPU.
+
+    Attributes:
+        outputs: By task, (N, outputs).
+        targets: The split's labels, sizes and indices, (N, …).
+    """
+
+    outputs: Mapping[str, Tensor]
+    targets: Batch
+
+
+@torch.inference_mode()
+def predict_split(
+    module: MultiTaskModule, split: Split, batch_size: int, device: torch.device
+) -> Predictions:
+    """Runs the network over a split in fp32, so that results do not depend on the precision.
+
+    Args:
+        module: The network; it is left in eval mode on `device`.
+        split: The pictures.
+        batch_size: Pictures at a time.
+        device: Where to run.
+    """
+    module.eval().to(device)
+    found: dict[str, list[Tensor]] = {name: [] for name in module.tasks}
+    for positions in np.array_split(np.arange(len(split)), -(-len(split) // batch_size)):
+        for name, output in module(split.batch(positions)["image"].to(device)).items():
+            found[name].append(output.float().cpu())
+    return Predictions({name: torch.cat(parts) for name, parts in found.items()}, split.targets)
+
+
+def constant_predictions(module: MultiTaskModule, train: Split, split: Split) -> Predictions:
+    """What predictors that look at no picture say: the majority class, the mean."""
+    targets = train.targets
+    outputs = {
+        name: task.constant(targets).cpu().expand(len(split), -1)
+        for name, task in module.tasks.items()
+    }
+    return Predictions(outputs, split.targets)
+
+
+def score(module: MultiTaskModule, found: Predictions) -> dict[str, float]:
+    """All metrics by `<task>/<metric>`, and scores across tasks by `score/<name>`.
+
+    A metric without anything to count (no labels, one class only) is NaN.
+    """
+    metrics: dict[str, float] = {}
+    for name, task in module.tasks.items():
+        computed = _compute(task, found.outputs[name], found.targets)
+        metrics |= {f"{name}/{metric}": value for metric, value in computed.items()}
+    for name, function in module.scores.items():
+        if (value := function(metrics)) is not None:
+            metrics[f"score/{name}"] = value
+    return metrics
+
+
+def score_groups(
+    module: MultiTaskModule, found: Predictions, table: FaceTable
+) -> dict[str, float]:
+    """The metrics of each group of pictures by `<task>/<metric>@<column>=<group>`."""
+    metrics: dict[str, float] = {}
+    for suffix, rows in groups(table, found.targets["index"].numpy()):
+        part = Predictions(
+            {name: output[rows] for name, output in found.outputs.items()},
+            {name: target[rows] for name, target in found.targets.items()},
+        )
+        scored = score(module, part)
+        metrics |= {f"{metric}@{suffix}": value for metric, value in scored.items()}
+    return metrics
+
+
+def groups(table: FaceTable, index: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """`<column>=<group>` and the positions of its pictures, for every group label of the data."""
+    for label in table.labels.values():
+        if isinstance(label, Category) and label.group:
+            codes = label.values(table.frame.iloc[index])
+            for code, name in enumerate(label.classes):
+                if len(rows := np.flatnonzero(codes == code)):
+                    yield f"{label.name}={name}", rows
+
+
+def _compute(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, float]:
+    metrics = task.metrics()
+    with warnings.catch_warnings():
+        # torchmetrics warns of splits with one class only; the metric's value says the same.
+        warnings.simplefilter("ignore")
+        task.update(metrics, output, targets)
+        computed = task.scalars(metrics.compute())
+    return {name: float(value) for name, value in computed.items()}
+
+
+def prediction_table(
+    module: MultiTaskModule, found: Predictions, table: FaceTable
+) -> pd.DataFrame:
+    """A row a picture: predictions and truth in human units, errors, groups."""
+    rows = table.frame.iloc[found.targets["index"].numpy()]
+    columns: dict[str, Any] = {"image": rows["image"].to_numpy()}
+    for name, task in module.tasks.items():
+        columns |= task.columns(found.outputs[name], found.targets["size"])
+        columns |= task.truth(found.targets)
+        columns[f"{name}/error"] = task.error(found.outputs[name], found.targets).numpy()
+    for label in table.labels.values():
+        if isinstance(label, Category) and label.group:
+            names = np.array([*label.classes, ""], dtype=object)
+            columns[label.name] = names[label.values(rows)]
+    return pd.DataFrame(columns)

@@ -1,0 +1,62 @@
+"""Mean losses of an epoch, kept on the device so that a step never waits for a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor, nn
+
+NEVER = 2**62
+
+
+class LossMeter(nn.Module):
+    """Sums losses over pictures and remembers the first step at which each was not finite.
+
+    Args:
+        names: The T losses.
+    """
+
+    sums: Tensor
+    counts: Tensor
+    first_bad_step: Tensor
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        # Not part of a checkpoint: an epoch that is resumed starts from its beginning.
+        self.register_buffer("sums", torch.zeros(len(names)), persistent=False)
+        self.register_buffer("counts", torch.zeros(len(names)), persistent=False)
+        self.register_buffer("first_bad_step", torch.full((len(names),), NEVER), persistent=False)
+
+    @torch.no_grad()
+    def update(self, losses: Tensor, present: Tensor, pictures: int, step: int) -> None:
+        """Adds a batch.
+
+        Args:
+            losses: (T,), 0 where the batch has no label.
+            present: (T,) bool, where it has one.
+            pictures: B.
+            step: The optimizer step.
+        """
+        losses = losses.detach()
+        self.sums += losses * pictures
+        self.counts += present * pictures
+        bad = torch.where(losses.isfinite(), NEVER, step)
+        torch.minimum(self.first_bad_step, bad, out=self.first_bad_step)
+
+    def compute(self, split: str, strategy: Strategy) -> dict[str, Tensor]:
+        """The means since the last call, by `<split>/loss` (their sum) and `<split>/loss/<name>`."""
+        both = torch.stack((self.sums, self.counts))
+        sums, counts = strategy.reduce(both, reduce_op="sum")
+        means = sums / counts.clamp(min=1)
+        self.sums.zero_()
+        self.counts.zero_()
+        named = {f"{split}/loss/{name}": mean for name, mean in zip(self.names, means, strict=True)}
+        return {f"{split}/loss": means.sum()} | named
+
+    def bad(self) -> tuple[str, int] | None:
+        """The loss that was not finite first, and at which step; waits for the device."""
+        step, which = self.first_bad_step.min(dim=0)
+        return None if step == NEVER else (self.names[int(which)], int(step))

@@ -1,0 +1,130 @@
+"""The LightningModule: one backbone, one or more tasks, one balancer. Nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import MetricCollection
+
+from mtlface.balancing import Balanced, Balancer
+from mtlface.models import Backbone
+from mtlface.tasks import Score, Task
+from mtlface.tasks.task import Batch
+from mtlface.training.loss_meter import LossMeter
+from mtlface.training.schedule import Schedule
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+
+
+class MultiTaskModule(LightningModule):
+    """Learns every task from the features of one backbone.
+
+    Single-task learning is this module with one task.
+
+    Args:
+        backbone: Pictures (B, 3, H, W) to features (B, D).
+        tasks: What is learnt.
+        balancer: Makes one loss of the tasks' losses.
+        optimizer: Builds the optimizer from the parameters.
+        schedule: How the learning rate changes, or None.
+        monitor: The metric that a plateau scheduler watches.
+        scores: Metrics across tasks, by name.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tasks: Sequence[Task[Any]],
+        balancer: Balancer,
+        optimizer: OptimizerFactory,
+        schedule: Schedule | None = None,
+        monitor: str = "val/loss",
+        scores: Mapping[str, Score] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tasks: Mapping[str, Task[Any]] = nn.ModuleDict({t.name: t for t in tasks})  # type: ignore[assignment]
+        self.balancer = balancer
+        self.optimizer_factory, self.schedule, self.monitor = optimizer, schedule, monitor
+        self.scores = dict(scores or {})
+        self.loss_names = tuple(name for task in tasks for name in task.loss_names)
+        self.train_losses = LossMeter(self.loss_names)
+        self.val_losses = LossMeter(self.loss_names)
+        self.val_metrics: Mapping[str, MetricCollection] = nn.ModuleDict(  # type: ignore[assignment]
+            {task.name: task.metrics() for task in tasks}
+        )
+        self.last_balanced: Balanced | None = None
+        self.checkpoint_extra: dict[str, Any] = {}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Each task's raw outputs of pictures (B, 3, H, W), uint8 or float in 0..255."""
+        return self.heads(self.backbone(images))
+
+    def heads(self, features: Tensor) -> dict[str, Tensor]:
+        """Each task's raw outputs of shared features (B, D)."""
+        return {name: task(features) for name, task in self.tasks.items()}
+
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """The weighted losses (T,) of all tasks, and which of them the batch has labels for."""
+        parts = [task.losses(outputs[name], batch) for name, task in self.tasks.items()]
+        return torch.cat([losses for losses, _ in parts]), torch.cat([known for _, known in parts])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step's loss, to be minimised."""
+        features = self.backbone(batch["image"])
+        losses, present = self.losses(self.heads(features), batch)
+        shared = [p for p in self.backbone.parameters() if p.requires_grad]
+        balanced = self.balancer(losses, present, features, shared)
+        self.train_losses.update(losses, present, len(features), self.global_step)
+        self.last_balanced = balanced
+        return balanced.loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Shows the balancer what its step did, if it learns from that."""
+        if self.balancer.needs_losses_after_step:
+            with torch.no_grad():
+                self.balancer.update(*self.losses(self(batch["image"]), batch))
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the epoch's mean losses."""
+        self.balancer.end_epoch()
+        self.log_dict(self.train_losses.compute("train", self.trainer.strategy))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch to the validation losses and metrics."""
+        outputs = self(batch["image"])
+        self.val_losses.update(*self.losses(outputs, batch), len(batch["image"]), self.global_step)
+        for name, task in self.tasks.items():
+            task.update(self.val_metrics[name], outputs[name], batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation losses, every task's metrics and the scores across tasks."""
+        found: dict[str, Tensor] = {}
+        for name, task in self.tasks.items():
+            computed = task.scalars(self.val_metrics[name].compute())
+            found |= {f"{name}/{metric}": value for metric, value in computed.items()}
+            self.val_metrics[name].reset()
+        for name, score in self.scores.items():
+            if (value := score(found)) is not None:
+                found[f"score/{name}"] = torch.as_tensor(value)
+        self.log_dict({f"val/{metric}": value for metric, value in found.items()})
+        self.log_dict(self.val_losses.compute("val", self.trainer.strategy))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what rebuilds the network without its data: the config and the label schema."""
+        checkpoint.update(self.checkpoint_extra)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over all parameters, the balancer's own among them, and its schedule."""
+        optimizer = self.optimizer_factory(self.parameters())
+        if self.schedule is None:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = self.trainer.max_epochs or 1
+        config = self.schedule.configure(optimizer, steps, epochs)
+        return {"optimizer": optimizer, "lr_scheduler": config | {"monitor": self.monitor}}

@@ -1,0 +1,92 @@
+"""`result.json`: what a run found, written last, so that it stands for a whole run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from mtlface.atomic import write_text
+
+SCHEMA = 1
+PACKAGES = ("mtlface", "torch", "torchvision", "lightning", "torchmetrics", "torchjd", "numpy")
+# Where a run's files lie and how fast it runs do not decide what it finds.
+WITHOUT_EFFECT = ("outputs", "group", "debug", "data.cache", "data.workers")
+
+
+def config_fingerprint(cfg: DictConfig) -> str:
+    """16 hexadecimal digits of everything in a resolved config that can change a result."""
+    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    for key in WITHOUT_EFFECT:
+        if OmegaConf.select(plain, key) is not None:
+            OmegaConf.update(plain, key, None)
+    text = json.dumps(OmegaConf.to_container(plain), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """A run's result, or None if there is none or it is no whole JSON file."""
+    try:
+        result = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and result.get("schema") == SCHEMA else None
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Writes the result atomically; numbers that are not finite become null."""
+    write_text(path, json.dumps(_finite(result), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def environment(device: torch.device, precision: str) -> dict[str, str]:
+    """Versions, device and precision of this run."""
+    cuda = device.type == "cuda"
+    return {
+        **{name: found for name in PACKAGES if (found := _version(name))},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
+        "threads": str(torch.get_num_threads()),
+        "precision": precision,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def git_commit() -> str | None:
+    """The commit that the code comes from, with `+` where it was changed since; None if unknown."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
