@@ -1,0 +1,172 @@
+"""The packed store: all pictures of a table in one memory-mapped array, decoded once.
+
+A store is a folder below the cache, `<height>x<width>-<key>/`, with `pixels.npy`, `sizes.npy` and
+`index.json`. The key is made of the names, sizes and times of the picture files, the working size
+and the version of the decoder, so that changed data makes a new store and stores of several sizes
+lie side by side. A store folder appears whole or not at all.
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtlface.data.store_build import INDEX, PIXELS, SIZES, BadImage, build
+from mtlface.data.store_files import PictureFiles, list_files
+from mtlface.data.store_lock import sole_builder, whole_or_nothing
+from mtlface.errors import MtlfaceError
+
+__all__ = ["BadImage", "PixelStore", "open_store"]
+
+DECODER_VERSION = 1
+"""Part of every key: raised when the same files are to give other pixels or another layout."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PixelStore:
+    """Decoded pictures, a row each, in the order that they were asked for.
+
+    Attributes:
+        pixels: (N, H, W, 3) uint8 RGB, a read-only memory map; rows of bad pictures are zero.
+        sizes: (N, 2) int32, width and height of the upright picture on disk; (0, 0) where bad.
+        bad: The pictures that could not be decoded, in row order.
+        digest: Hash of the decoded pixels and `sizes` (a CRC-32 a row, SHA-256 over all): the same
+            wherever the files lie. It tells data sets apart; it is no protection from forgery.
+        folder: Where the store lies.
+        build_s: Seconds that this call took to build it; None when it was there already.
+    """
+
+    pixels: np.ndarray
+    sizes: np.ndarray
+    bad: tuple[BadImage, ...]
+    digest: str
+    folder: Path
+    build_s: float | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of pixels on disk."""
+        return self.pixels.nbytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Sent to another process, a memory map would travel as gigabytes of pixels.
+        return _reopen, (self.folder, self.build_s)
+
+
+def open_store(
+    images: Sequence[str],
+    root: Path,
+    size: tuple[int, int],
+    cache: Path,
+    workers: int | None = None,
+    progress: bool = True,
+) -> PixelStore:
+    """Opens the packed store of these pictures, and builds it first if need be.
+
+    One process builds; others that want the same store wait for it. A build that was killed leaves
+    nothing that a later call would mistake for a store.
+
+    Args:
+        images: Paths relative to root, in row order.
+        root: The data folder.
+        size: Height and width that every picture is stretched to.
+        cache: Folder of stores; made if it is not there.
+        workers: Decoding threads; None for one a usable core.
+        progress: Whether to draw a progress bar while building.
+
+    Raises:
+        MtlfaceError: A name leaves root, a picture cannot be read for a reason outside of it, or
+            the cache cannot be written or is too small.
+    """
+    if not images or min(size) < 1:
+        raise MtlfaceError(
+            f"A picture store needs pictures and a size; found {len(images)} pictures and a height "
+            f"and width of {size[0]} and {size[1]} px. Check `data.root` and the input size."
+        )
+    files = list_files(images, root)
+    key = files.key(DECODER_VERSION, *size)
+    folder = cache.absolute() / f"{size[0]}x{size[1]}-{key[:24]}"
+    if (store := _read(folder)) is not None:
+        return store
+    needed = len(images) * size[0] * size[1] * 3
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with sole_builder(folder):
+            return _read(folder) or _build(files, size, folder, workers, progress, needed)
+    except (OSError, NotImplementedError) as error:  # the latter: locks that are not supported
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MtlfaceError(
+            f"The picture store cannot be written in {cache}: {reason}. It takes "
+            f"{needed / 2**30:.2f} GiB. Choose a cache folder on a local disk with room that you "
+            "may write."
+        ) from error
+
+
+def _build(
+    files: PictureFiles,
+    size: tuple[int, int],
+    folder: Path,
+    workers: int | None,
+    progress: bool,
+    needed: int,
+) -> PixelStore:
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise OSError(0, f"only {free / 2**30:.2f} GiB are free there")
+    if folder.exists():
+        log.warning("the picture store %s is damaged and is built again", folder)
+    threads = workers or _usable_cores()
+    with whole_or_nothing(folder) as unfinished:
+        seconds = build(files, size, unfinished, threads, progress)
+    store = _reopen(folder, seconds)
+    log.info(
+        "packed %d pictures (%d bad) in %.1f s, %.0f a second, %.2f GiB in %s",
+        len(files.names), len(store.bad), seconds, len(files.names) / seconds,
+        store.bytes / 2**30, folder,
+    )  # fmt: skip
+    return store
+
+
+def _read(folder: Path) -> PixelStore | None:
+    """The store in `folder`; None where there is none, or a damaged one."""
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+        pixels = np.load(folder / PIXELS, mmap_mode="r")
+        sizes = np.load(folder / SIZES)
+        bad = tuple(BadImage(int(row), str(image), str(why)) for row, image, why in index["bad"])
+        digest = str(index["digest"])
+        shape = (int(index["count"]), *index["size"], 3)
+    # A torn .npy or JSON file raises nearly anything; whatever it is, the store is built again.
+    except Exception as error:
+        if not isinstance(error, FileNotFoundError):
+            log.warning("the picture store %s is damaged: %s", folder, error)
+        return None
+    whole = (
+        pixels.shape == shape
+        and pixels.dtype == np.uint8
+        and (folder / PIXELS).stat().st_size == pixels.offset + pixels.nbytes
+        and sizes.shape == (shape[0], 2)
+        and sizes.dtype == np.int32
+        and all(0 <= item.row < shape[0] for item in bad)
+    )
+    return PixelStore(pixels, sizes, bad, digest, folder) if whole else None
+
+
+def _reopen(folder: Path, build_s: float | None) -> PixelStore:
+    if (store := _read(folder)) is None:
+        raise MtlfaceError(f"The picture store {folder} was removed or damaged. Start again.")
+    return replace(store, build_s=build_s)
+
+
+def _usable_cores() -> int:
+    # A batch system may grant fewer cores than the machine has; macOS cannot tell.
+    granted = getattr(os, "sched_getaffinity", None)
+    return len(granted(0)) if granted else os.cpu_count() or 1
