@@ -88,6 +88,6 @@ def _condition(name: str, p: float, side: int) -> A.BasicTransform | A.BaseCompo
             p=p,
         ),
         "fog": Fog(p=p),
-        "blur": A.GaussianBlur(blur_limit=0, sigma_limit=(0.006 * side, 0.02 * side), p=p),
+        "blur": A.GaussianBlur(blur_limit=0, sigma_limit=(0.008 * side, 0.03 * side), p=p),
         "noise": A.GaussNoise(std_range=(0.04, 0.12), p=p),
     }[name]
