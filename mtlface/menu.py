@@ -31,12 +31,16 @@ Often changed
 
 
 def options(conf: Path, group: str) -> dict[str, str]:
-    """The options of a config group, each with the first comment line of its file."""
+    """The options of a config group, each with the first comment of its file.
+
+    Hydra wants its own `# @package` line before that.
+    """
     found = {}
     for path in sorted((conf / group).glob("*.yaml")):
-        first = path.read_text(encoding="utf-8").partition("\n")[0]
-        if first.startswith("#"):
-            found[path.stem] = first.removeprefix("#").strip()
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comment = next((line for line in lines if not line.startswith("# @")), "")
+        if comment.startswith("#"):
+            found[path.stem] = comment.removeprefix("#").strip()
     return found
 
 

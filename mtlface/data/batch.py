@@ -64,7 +64,8 @@ class Split:
 
     def images(self, positions: np.ndarray) -> np.ndarray:
         """The pictures at these positions of the split, uint8 (B, H, W, 3): one copy."""
-        return np.take(self._pixels, self._stored[positions], axis=0)
+        images: np.ndarray = np.take(self._pixels, self._stored[positions], axis=0)
+        return images
 
     def labels_at(self, positions: np.ndarray) -> Batch:
         """The batch at these positions without its pictures; −1 is a row with no labels."""

@@ -24,7 +24,7 @@ class AugmentedSplit(Dataset[Batch]):
     def __init__(self, split: Split, augment: CpuAugment | None, seed: int) -> None:
         self.split, self.augment, self.seed = split, augment, seed
 
-    def __getitem__(self, draw: Draw) -> Batch:  # type: ignore[override]
+    def __getitem__(self, draw: Draw) -> Batch:
         """The batch of a draw."""
         if self.augment is None:
             return self.split.batch(draw.positions)
@@ -69,6 +69,9 @@ class DeviceLoader:
         sampler: Which positions make a batch; Lightning tells it the epoch.
         device: Where batches are wanted.
     """
+
+    # Lightning looks for both samplers of a DataLoader; `sampler` is the one that it tells epochs.
+    batch_sampler = None
 
     def __init__(self, split: Split, sampler: BatchSampler, device: torch.device) -> None:
         self.split, self.sampler, self.device = split, sampler, device

@@ -2,7 +2,7 @@
 
 from mtlface.models.backbone import Backbone
 from mtlface.models.finetune import freeze, unfreeze
-from mtlface.models.heads import linear_head, mlp_head
+from mtlface.models.heads import linear_head, mlp_head, no_head
 from mtlface.models.registry import torchvision_backbone
 from mtlface.models.scratch import cnn3, cnn3_bn, cnn4_bn, cnn9
 
@@ -15,6 +15,7 @@ __all__ = [
     "freeze",
     "linear_head",
     "mlp_head",
+    "no_head",
     "torchvision_backbone",
     "unfreeze",
 ]

@@ -23,3 +23,14 @@ def mlp_head(
     if dropout > 0:
         layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(hidden, out_features))
+
+
+def no_head(in_features: int, out_features: int) -> nn.Module:
+    """The features as they are, for tasks that bring a classifier of their own.
+
+    Raises:
+        ValueError: Another width than the features' was asked for.
+    """
+    if in_features != out_features:
+        raise ValueError(f"no_head keeps {in_features} features, {out_features} were asked for.")
+    return nn.Identity()

@@ -74,7 +74,8 @@ class BinaryTask(Task[Binary]):
         target = batch[self.label.name]
         mask = target >= 0
         probability, truth = self.logit(output)[mask].sigmoid(), target[mask]
-        for name, metric in metrics.items():
+        for metric in metrics.values():
+            # The other metrics cut probabilities at one half by themselves.
             decided = isinstance(metric, MulticlassF1Score)
             metric.update((probability > 0.5).long() if decided else probability, truth)
 

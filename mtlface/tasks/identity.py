@@ -43,8 +43,12 @@ class IdentityTask(Task[Category]):
         self.embedding = embedding or in_features
         super().__init__(in_features=in_features, **kwargs)
         classes = len(self.label.classes)
-        self.margin = margin and margin(num_classes=classes, embedding_size=self.embedding)
-        self.classifier = None if margin else nn.Linear(self.embedding, classes)
+        self.classifier: nn.Module | None = None
+        self.margin: Any = None
+        if margin is None:
+            self.classifier = nn.Linear(self.embedding, classes)
+        else:
+            self.margin = margin(num_classes=classes, embedding_size=self.embedding)
 
     @property
     @override

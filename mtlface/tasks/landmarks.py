@@ -95,7 +95,7 @@ class LandmarkTask(Task[Points]):
 
     def points(self, output: Tensor, size: Tensor, to: Units) -> Tensor:
         """Raw outputs (B, 2K) to points (B, K, 2) in any units."""
-        found = output.float().unflatten(1, (-1, 2))
+        found = output.float().view(len(output), -1, 2)
         return self.convert(found, size, self.units, to)
 
     @override
@@ -104,7 +104,7 @@ class LandmarkTask(Task[Points]):
         mask = target.isfinite()
         # A NaN target would poison the gradient even where the mask drops its loss.
         known = torch.where(mask, target, 0.0)
-        return self.criterion(output.float().unflatten(1, (-1, 2)), known), mask
+        return self.criterion(output.float().view(len(output), -1, 2), known), mask
 
     @override
     def metrics(self) -> MetricCollection:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
-from mtlface.tasks.task import require_label
+from mtlface.tasks.task import Task, require_label
 from mtlface.training.callbacks import (
     EpochSeed,
     Finetuning,
@@ -32,15 +32,15 @@ log = logging.getLogger(__name__)
 
 
 def build_datamodule(cfg: DictConfig) -> FaceDataModule:
-    """The data module; keys of `data` that only the reader's settings quote are the reader's."""
+    """The data module; keys of `data` that it does not know are quoted by the reader's settings."""
     known = inspect.signature(FaceDataModule).parameters
-    settings = OmegaConf.masked_copy(cfg.data, [key for key in cfg.data if key in known])
-    settings._set_parent(cfg)
-    augment = instantiate(cfg.augment)
-    module: FaceDataModule = instantiate(
-        settings, _target_="mtlface.data.FaceDataModule", augment=augment, seed=cfg.seed
-    )
-    return module
+    settings: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    built = {
+        "reader": instantiate(cfg.data.reader),
+        "augment": instantiate(cfg.augment),
+        "seed": cfg.seed,
+    }
+    return FaceDataModule(**{k: v for k, v in settings.items() if k in known} | built)
 
 
 def check_tasks(cfg: DictConfig, labels: Labels) -> None:
@@ -55,22 +55,26 @@ def check_tasks(cfg: DictConfig, labels: Labels) -> None:
             "tasks: task=[gender,landmarks]. python -m mtlface.train --help lists both."
         )
     for name, task in cfg.tasks.items():
-        require_label(labels, task.label, name, get_class(task._target_).label_type)
+        kind: type[Task[Any]] = get_class(task._target_)
+        require_label(labels, task.label, name, kind.label_type)
 
 
 def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
     """The network with its tasks, balancer, optimizer and schedule; needs no data."""
     frame = (int(cfg.data.image_size[0]), int(cfg.data.image_size[1]))
     backbone = instantiate(cfg.backbone)
+    # Partial first: as arguments of instantiate, objects would be turned into configs.
     tasks = [
-        instantiate(task, name=name, labels=labels, in_features=backbone.features, frame=frame)
+        instantiate(task, _partial_=True)(
+            name=name, labels=labels, in_features=backbone.features, frame=frame
+        )
         for name, task in cfg.tasks.items()
     ]
     names = [name for task in tasks for name in task.loss_names]
     return MultiTaskModule(
         backbone,
         tasks,
-        balancer=instantiate(cfg.balancing, tasks=names),
+        balancer=instantiate(cfg.balancing, _partial_=True)(tasks=names),
         optimizer=instantiate(cfg.optimizer),
         schedule=instantiate(cfg.schedule),
         monitor=cfg.monitor.name,
@@ -103,7 +107,7 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int | None) -> Trai
         EpochSeed(cfg.seed),
         Finetuning(**cfg.finetune),
         History(folder / "metrics.csv"),
-        StopOnBadLoss(),
+        StopOnBadLoss(every=cfg.trainer.log_every_n_steps),
         TQDMProgressBar(leave=False),
         best,
         LastCheckpoint(checkpoints / "last.ckpt"),

@@ -86,11 +86,17 @@ class StopOnBadLoss(Callback):
 
     Looking costs a wait for the device, so it looks every few steps; the step that it names is
     exact all the same.
+
+    Args:
+        every: Steps between two looks.
     """
 
+    def __init__(self, every: int) -> None:
+        self.every = every
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Looks at every `log_every_n_steps`-th step."""
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        """Looks every few steps."""
+        if trainer.global_step % self.every == 0:
             self._look(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mtlface.data.batch import Batch, Split
+from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.schema import Category
 from mtlface.data.table import FaceTable
 from mtlface.tasks import Task
@@ -77,9 +78,7 @@ def score(module: MultiTaskModule, found: Predictions) -> dict[str, float]:
     return metrics
 
 
-def score_groups(
-    module: MultiTaskModule, found: Predictions, table: FaceTable
-) -> dict[str, float]:
+def score_groups(module: MultiTaskModule, found: Predictions, table: FaceTable) -> dict[str, float]:
     """The metrics of each group of pictures by `<task>/<metric>@<column>=<group>`."""
     metrics: dict[str, float] = {}
     for suffix, rows in groups(table, found.targets["index"].numpy()):
@@ -102,6 +101,42 @@ def groups(table: FaceTable, index: np.ndarray) -> Iterator[tuple[str, np.ndarra
                     yield f"{label.name}={name}", rows
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured of a trained network.
+
+    Attributes:
+        metrics: By `<split>/<task>/<metric>`, with `@<column>=<group>` for groups of test
+            pictures.
+        trivial: The same metrics of predictors that look at no picture.
+        predictions: The test split's predictions, see `prediction_table`.
+    """
+
+    metrics: dict[str, float]
+    trivial: dict[str, float]
+    predictions: pd.DataFrame
+
+
+def evaluate(
+    module: MultiTaskModule, datamodule: FaceDataModule, device: torch.device
+) -> Evaluation:
+    """Measures a network on the validation and test splits, each picture once."""
+    train, batch_size = datamodule.split("train"), 4 * datamodule.batch_size
+    metrics: dict[str, float] = {}
+    trivial: dict[str, float] = {}
+    for name in ("val", "test"):
+        split = datamodule.split(name)
+        found = predict_split(module, split, batch_size, device)
+        metrics |= _prefixed(name, score(module, found))
+        trivial |= _prefixed(name, score(module, constant_predictions(module, train, split)))
+    metrics |= _prefixed("test", score_groups(module, found, datamodule.table))
+    return Evaluation(metrics, trivial, prediction_table(module, found, datamodule.table))
+
+
+def _prefixed(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
 def _compute(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, float]:
     metrics = task.metrics()
     with warnings.catch_warnings():
@@ -112,9 +147,7 @@ def _compute(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, float
     return {name: float(value) for name, value in computed.items()}
 
 
-def prediction_table(
-    module: MultiTaskModule, found: Predictions, table: FaceTable
-) -> pd.DataFrame:
+def prediction_table(module: MultiTaskModule, found: Predictions, table: FaceTable) -> pd.DataFrame:
     """A row a picture: predictions and truth in human units, errors, groups."""
     rows = table.frame.iloc[found.targets["index"].numpy()]
     columns: dict[str, Any] = {"image": rows["image"].to_numpy()}

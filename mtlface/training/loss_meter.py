@@ -47,7 +47,7 @@ class LossMeter(nn.Module):
         torch.minimum(self.first_bad_step, bad, out=self.first_bad_step)
 
     def compute(self, split: str, strategy: Strategy) -> dict[str, Tensor]:
-        """The means since the last call, by `<split>/loss` (their sum) and `<split>/loss/<name>`."""
+        """The means since the last call by `<split>/loss/<name>`; their sum is `<split>/loss`."""
         both = torch.stack((self.sums, self.counts))
         sums, counts = strategy.reduce(both, reduce_op="sum")
         means = sums / counts.clamp(min=1)

@@ -82,7 +82,8 @@ class MultiTaskModule(LightningModule):
         balanced = self.balancer(losses, present, features, shared)
         self.train_losses.update(losses, present, len(features), self.global_step)
         self.last_balanced = balanced
-        return balanced.loss
+        loss: Tensor = balanced.loss
+        return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Shows the balancer what its step did, if it learns from that."""

@@ -5,20 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import platform
-import subprocess
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mtlface.atomic import write_text
 
 SCHEMA = 1
-PACKAGES = ("mtlface", "torch", "torchvision", "lightning", "torchmetrics", "torchjd", "numpy")
 # Where a run's files lie and how fast it runs do not decide what it finds.
 WITHOUT_EFFECT = ("outputs", "group", "debug", "data.cache", "data.workers")
 
@@ -55,38 +50,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def environment(device: torch.device, precision: str) -> dict[str, str]:
-    """Versions, device and precision of this run."""
-    cuda = device.type == "cuda"
-    return {
-        **{name: found for name in PACKAGES if (found := _version(name))},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
-        "threads": str(torch.get_num_threads()),
-        "precision": precision,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def git_commit() -> str | None:
-    """The commit that the code comes from, with `+` where it was changed since; None if unknown."""
-    folder = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
