@@ -139,6 +139,7 @@ def compare(
     }
     comparison = Comparison(runs[0].data, arms, metrics, summaries, _trivial(finished))
     found, reference_notes = find_references(finished, references or {})
+    comparison.notes = [*notes, *warnings_of(arms), *metric_notes, *reference_notes, *tree.notes]
     for arm in finished:
         _compare_arm(comparison, arm, found.get(arm.label, {}))
     comparison.ranks = _ranks(comparison, found)
@@ -149,7 +150,6 @@ def compare(
         for arm in finished
         if len(arm.tasks) > 1 and set(found.get(arm.label, {})) == set(arm.tasks)
     ]
-    comparison.notes = [*notes, *warnings_of(arms), *metric_notes, *reference_notes, *tree.notes]
     return comparison
 
 

@@ -75,13 +75,13 @@ def reliability_curves(
         for name, pairs in pooled.items():
             probability = np.concatenate([p for p, _ in pairs])
             truth = np.concatenate([t for _, t in pairs])
-            x, y, ece = calibration(probability, truth)
-            found.setdefault(name, []).append((Curve(arm.label, x, y), ece))
+            x, y, share, ece = calibration(probability, truth)
+            found.setdefault(name, []).append((Curve(arm.label, x, y, weight=share), ece))
     return found
 
 
-def calibration(probability: Array, truth: Array) -> tuple[Array, Array, float]:
-    """Mean probability and observed frequency of the filled bins, and the L1 calibration error.
+def calibration(probability: Array, truth: Array) -> tuple[Array, Array, Array, float]:
+    """Mean probability, observed frequency and share of the filled bins; L1 calibration error.
 
     Args:
         probability: Of the positive class, shape (pictures,), in 0..1.
@@ -92,5 +92,5 @@ def calibration(probability: Array, truth: Array) -> tuple[Array, Array, float]:
     filled = counts > 0
     x = np.bincount(bins, probability, BINS)[filled] / counts[filled]
     y = np.bincount(bins, truth, BINS)[filled] / counts[filled]
-    ece = float(np.sum(counts[filled] * np.abs(x - y)) / len(probability))
-    return x, y, ece
+    share = counts[filled] / len(probability)
+    return x, y, share, float(np.sum(share * np.abs(x - y)))

@@ -84,6 +84,7 @@ def _forest_row(d: Difference) -> plots.ForestRow:
 
 
 def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    order = [arm.label for arm in arms]
     panels = {}
     for metric in comparison.primaries:
         curves = [learning_curve(arm, f"val/{metric.task}/{metric.name}") for arm in arms]
@@ -95,10 +96,11 @@ def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, F
         "Validation metrics by epoch: mean over the seeds that reached the epoch, with a band of "
         "± one standard deviation."
     )
-    return [("learning_curves", caption, plots.learning_curves(panels))]
+    return [("learning_curves", caption, plots.learning_curves(panels, order))]
 
 
 def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    order = [arm.label for arm in arms]
     panels = {}
     for task in dict.fromkeys(m.task for m in comparison.primaries):
         if curves := cumulative_errors(arms, task):
@@ -106,27 +108,31 @@ def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
     if not panels:
         return []
     caption = "Cumulative error on the test pictures: higher and further left is better."
-    return [("cumulative_error", caption, plots.error_curves(panels))]
+    return [("cumulative_error", caption, plots.error_curves(panels, order))]
 
 
 def _reliability(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    order = [arm.label for arm in arms]
     labels = list(dict.fromkeys(str(i["label"]) for arm in arms for i in arm.tasks.values()))
     found = reliability_curves(arms, labels)
     if not found:
         return []
-    figure = plots.reliability(
-        {name: [curve for curve, _ in pairs] for name, pairs in found.items()},
-        {name: [ece for _, ece in pairs] for name, pairs in found.items()},
+    figure = plots.reliability({n: [c for c, _ in pairs] for n, pairs in found.items()}, order)
+    errors = "; ".join(
+        f"{name}: " + ", ".join(f"{curve.label} {ece:.3f}" for curve, ece in pairs)
+        for name, pairs in found.items()
     )
     caption = (
-        "Reliability on the test pictures, seeds pooled, 15 bins. On the diagonal, a predicted "
-        "probability means what it says; ECE is the mean distance from it."
+        "Reliability on the test pictures, seeds pooled, 15 bins; a point is as large as its share "
+        "of pictures. On the diagonal a predicted probability means what it says. Expected "
+        f"calibration error: {errors}."
     )
     return [("reliability", caption, figure)]
 
 
 def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
     primaries = {(m.task, m.name): m for m in comparison.primaries}
+    order = [arm.label for arm in arms]
     groups: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for metric in comparison.metrics:
         name, at, group = metric.name.partition("@")
@@ -145,7 +151,9 @@ def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
         if not series:
             continue
         arrow = w.arrow(primaries[task, name].higher_is_better)
-        figure = plots.grouped_bars(list(keys), series, f"{name}{arrow}", f"{task} by {column}")
+        figure = plots.grouped_bars(
+            list(keys), series, order, f"{name}{arrow}", f"{task} by {column}"
+        )
         caption = f"{task} {name} by {column}: mean over seeds, whisker ± one standard deviation."
         found.append((_file_name(f"by_{column}_{task}"), caption, figure))
     return found

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -28,35 +30,12 @@ DEMO = (
     "real faces."
 )
 CSV_COLUMNS = [
-    "arm",
-    "task",
-    "metric",
-    "higher_is_better",
-    "primary",
-    "n",
-    "mean",
-    "sd",
-    "constant_predictor",
-    "reference",
-    "pairs",
-    "seeds",
-    "difference",
-    "t_low",
-    "t_high",
-    "bootstrap_low",
-    "bootstrap_high",
-    "p",
-    "p_holm",
-    "benefit_percent",
-    "verdict",
-    "seeds_needed",
-    "pictures",
-    "picture_difference",
-    "picture_low",
-    "picture_high",
+    *("arm", "task", "metric", "higher_is_better", "primary", "n", "mean", "sd"),
+    *("constant_predictor", "reference", "pairs", "seeds", "difference", "t_low", "t_high"),
+    *("bootstrap_low", "bootstrap_high", "p", "p_holm", "benefit_percent", "verdict"),
+    *("seeds_needed", "pictures", "picture_difference", "picture_low", "picture_high"),
 ]
 WIDE = 130  # columns from which on the terminal shows everything
-WORDS = {"arm", "task", "verdict", "metric", "instead of", "each task's part %", "best known"}
 STYLES = {"better": "bold blue", "worse": "bold red"}
 
 
@@ -78,11 +57,17 @@ def headline(comparison: Comparison) -> str:
     )
 
 
-def verdicts(comparison: Comparison) -> list[tuple[Difference, str]]:
-    """Every verdict with its sentence, task by task."""
+def verdicts(comparison: Comparison) -> list[tuple[Difference, str, str]]:
+    """Every verdict in words with the numbers behind it, task by task."""
     order = {m.task: i for i, m in enumerate(comparison.primaries)}
     found = sorted(comparison.verdicts, key=lambda d: order[d.metric.task])
-    return [(d, w.sentence(d, t.decimals_of(comparison, d.metric))) for d in found]
+    return [(d, *w.sentence(d, t.decimals_of(comparison, d.metric))) for d in found]
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader must know before believing the verdicts."""
+    one_seed = any(d.pictures is not None for d in comparison.verdicts)
+    return [*([w.ONE_SEED] if one_seed else []), *comparison.notes]
 
 
 def print_report(comparison: Comparison, console: Console) -> None:
@@ -94,9 +79,10 @@ def print_report(comparison: Comparison, console: Console) -> None:
         _print_table(table, console)
     if found := verdicts(comparison):
         console.print("[bold]Verdicts[/bold]")
-        for difference, sentence in found:
-            console.print(f"• {escape(sentence)}", style=STYLES.get(difference.verdict, ""))
-    for note in comparison.notes:
+        for difference, words, numbers in found:
+            words = f"[{STYLES.get(difference.verdict, 'bold')}]{escape(words)}[/]"
+            console.print(f"• {words} {escape(numbers)}", highlight=False)
+    for note in notes(comparison):
         console.print(f"[bold yellow]note[/bold yellow] {escape(note)}")
 
 
@@ -139,14 +125,14 @@ def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -
     if comparison.is_demo:
         parts.append(f"> **{DEMO}**")
     if found := verdicts(comparison):
-        parts += ["## Verdicts", "\n".join(f"- {_md(sentence)}" for _, sentence in found)]
+        parts += ["## Verdicts", "\n".join(f"- **{_md(a)}** {_md(b)}" for _, a, b in found)]
     extra = [t.condition_table(comparison), t.secondary_table(comparison)]
     for table in [*t.all_tables(comparison), *(e for e in extra if e.rows)]:
         parts += [f"## {_md(table.title)}", _markdown_table(table)]
         if table.note:
             parts.append(_md(table.note))
-    if comparison.notes:
-        parts += ["## Notes", "\n".join(f"- {_md(note)}" for note in comparison.notes)]
+    if found_notes := notes(comparison):
+        parts += ["## Notes", "\n".join(f"- {_md(note)}" for note in found_notes)]
     if drawn:
         parts.append("## Figures")
         parts += [f"![{d.name}](figures/{d.name}.svg)\n\n{_md(d.caption)}" for d in drawn]
@@ -161,17 +147,20 @@ def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> No
     source = files("mtlface.analysis").joinpath("templates/comparison.html").read_text("utf-8")
     # As images: ids of one drawing cannot meet those of another, and an image runs nothing.
     figures = [(d, b64encode(d.svg.encode()).decode()) for d in drawn]
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.filters["breakable"] = _breakable
+    template = environment.from_string(source)
     every = t.all_tables(comparison)
     extra = [t.condition_table(comparison), t.secondary_table(comparison)]
     page = template.render(
         headline=headline(comparison),
         demo=DEMO if comparison.is_demo else "",
-        verdicts=[(d.verdict, sentence) for d, sentence in verdicts(comparison)],
+        verdicts=[(d.verdict.split()[0], words, n) for d, words, n in verdicts(comparison)],
+        words=t.WORDS,
         tables=every,
         extra=[table for table in extra if table.rows],
         figures=figures,
-        notes=comparison.notes,
+        notes=notes(comparison),
         version=__version__,
     )
     write_text(path, page)
@@ -191,7 +180,7 @@ def _print_table(table: t.Table, console: Console) -> None:
     narrow = console.width < WIDE
     kept = [i for i, c in enumerate(table.columns) if not (narrow and c in table.wide_only)]
     for i in kept:
-        words = table.columns[i] in WORDS
+        words = table.columns[i] in t.WORDS
         shown.add_column(
             escape(table.columns[i]),
             justify="left" if words else "right",
@@ -248,6 +237,12 @@ def _md(text: str) -> str:
     # Names of runs are data: what Markdown or HTML would read as markup is escaped.
     text = text.replace("\n", " ").replace("<", "&lt;")
     return "".join(f"\\{c}" if c in "\\`*_[]|" else c for c in text)
+
+
+def _breakable(text: str) -> Markup:
+    """Escapes text; lets a browser break names after `_` and `/`, and not within `n = 5`."""
+    safe = str(Markup.escape(text)).replace("n = ", "n&nbsp;=&nbsp;")
+    return Markup(re.sub(r"([_/])", r"\1<wbr>", safe))
 
 
 def _many(n: int, noun: str) -> str:

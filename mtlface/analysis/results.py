@@ -157,6 +157,9 @@ def _shape_problem(content: Any) -> str | None:
     for key, kind in {**kinds, "data": dict}.items():
         if not isinstance(content.get(key), kind):
             return f"lacks '{key}' or holds something else than a {kind.__name__} there"
+    for task, info in content["tasks"].items():
+        if not isinstance(info, dict) or not {"label", "primary"} <= set(info):
+            return f"lacks the label or the primary metric of task {task}"
     return None
 
 

@@ -10,6 +10,9 @@ from mtlface.analysis.published import Published, published_for
 from mtlface.analysis.statistics import mean_interval
 
 TRIVIAL = "constant predictor"
+# Columns of words; all others are numbers and stand to the right.
+WORDS = {"arm", "task", "verdict", "metric", "group", "instead of", "each task's part %"}
+WORDS |= {"best known"}
 TASKS_A_TABLE = 3  # what fits into 100 columns beside the arms' names
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mtlface.analysis.comparison import Difference, Summary
-from mtlface.analysis.statistics import MOST_SEEDS, Interval
+from mtlface.analysis.statistics import ALPHA, MOST_SEEDS, Interval
 
 ABSENT = "–"
 MINUS = "\N{MINUS SIGN}"
@@ -71,35 +71,41 @@ def verdict_text(difference: Difference) -> str:
     return difference.verdict
 
 
-def sentence(difference: Difference, decimals: int) -> str:
-    """One task's verdict as a sentence with its numbers."""
+def sentence(difference: Difference, decimals: int) -> tuple[str, str]:
+    """One task's verdict in words, and the numbers behind it."""
     d, pairs = difference, difference.pairs
     unit = f"{d.metric.name} {number(pairs.mean, decimals, signed=True)}"
-    who = f"{d.metric.task}: {d.arm} against {d.reference}"
-    if d.pictures is not None:
-        return f"{who}: {verdict_text(d)} ({unit}; {_pictures(d)}). {ONE_SEED}"
+    where = " on these test pictures (one seed)" if d.pictures is not None else ""
     if d.verdict == "no verdict":
-        return f"{who}: no verdict ({unit}, n = {pairs.n}). {_why_none(d)}"
+        words = f"{d.metric.task}: no verdict on {d.arm} against {d.reference}."
+        return words, f"{unit}, n = {pairs.n}. {_why_none(d)}"
+    if d.verdict == "no difference shown":
+        at = where or f" at n = {pairs.n}"
+        words = f"{d.metric.task}: no difference shown between {d.arm} and {d.reference}{at}."
+    else:
+        words = f"{d.metric.task}: {d.arm} is {d.verdict} than {d.reference}{where}."
+    if d.pictures is not None:
+        return words, f"{unit}; {_pictures(d)}."
     numbers = f"{unit}, n = {pairs.n} seeds"
     if pairs.t_interval:
         numbers += (
             f", 95 % interval {interval(pairs.t_interval, decimals)}, Holm p {_equals(d.p_holm)}"
         )
-    text = f"{who}: {d.verdict} ({numbers})."
+    numbers += "."
     if d.verdict == "no difference shown":
-        if d.p is not None and d.p < 0.05:
-            text += " Its own interval leaves zero out, but not after correction over the tasks."
+        if d.p is not None and d.p < ALPHA:
+            numbers += " The interval leaves zero out, but not after correction over the tasks."
         if d.seeds_needed is not None and d.seeds_needed > pairs.n:
-            text += (
+            numbers += (
                 f" About {seeds_text(d.seeds_needed)} seeds would be needed to show a difference "
                 "of this size (80 % power)."
             )
-    return text
+    return words, numbers
 
 
 ONE_SEED = (
-    "One seed: this speaks of other test pictures only and not of the randomness of training; run "
-    "more seeds before you believe it."
+    "Verdicts from one seed speak of other test pictures only, not of the randomness of training: "
+    "another seed may turn them round. Run more seeds before you believe them."
 )
 
 

@@ -38,12 +38,19 @@ class ForestRow:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line with its band; all of shape (points,). `band` is half the band's height."""
+    """A line, all arrays of shape (points,).
+
+    Attributes:
+        label: Whose line it is.
+        band: Half the height of the band around it.
+        weight: Share of the data behind each point, in 0..1; it sets the size of the points.
+    """
 
     label: str
     x: Array
     y: Array
     band: Array | None = None
+    weight: Array | None = None
 
 
 def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
@@ -71,7 +78,9 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
         axes.grid(False, axis="y")
         axes.set_ylim(position - 0.3, -0.5)
         low, high = axes.get_xlim()
-        axes.set_xlim(min(low, -0.08 * (high - low)), max(high, 0.08 * (high - low)))
+        low, high = min(low, 0.0), max(high, 0.0)
+        # Room for the number that stands to the right of the longest interval.
+        axes.set_xlim(low - 0.05 * (high - low), high + 0.14 * (high - low))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(xlabel)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
@@ -88,18 +97,27 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
     return figure
 
 
-def learning_curves(panels: Mapping[str, Sequence[Curve]], xlabel: str = "epoch") -> Figure:
-    """A panel a metric (its name is the panel's title), a line with a band an arm."""
-    return _panels(panels, xlabel, height=2.5)
+def learning_curves(
+    panels: Mapping[str, Sequence[Curve]], order: Sequence[str], xlabel: str = "epoch"
+) -> Figure:
+    """A panel a metric (its name is the panel's title), a line with a band an arm.
+
+    Args:
+        panels: Metric → a curve an arm.
+        order: All arms of the report, so that an arm has one colour in every figure.
+        xlabel: What the x axis counts.
+    """
+    return _panels(panels, order, xlabel, height=2.5)
 
 
-def error_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
+def error_curves(panels: Mapping[str, Sequence[Curve]], order: Sequence[str]) -> Figure:
     """Cumulative error curves: the share of pictures (0..1) with at most an error.
 
     Args:
         panels: Name of the error (the x axis) → a curve an arm.
+        order: All arms of the report, so that an arm has one colour in every figure.
     """
-    figure = _panels(panels, None, height=2.8)
+    figure = _panels(panels, order, None, height=2.8)
     with s.style():
         for axes, name in zip(figure.axes, panels, strict=True):
             axes.set_title("")
@@ -110,46 +128,30 @@ def error_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     return figure
 
 
-def reliability(
-    panels: Mapping[str, Sequence[Curve]], ece: Mapping[str, Sequence[float]]
-) -> Figure:
+def reliability(panels: Mapping[str, Sequence[Curve]], order: Sequence[str]) -> Figure:
     """Reliability diagrams: observed frequency against predicted probability, a panel a label.
 
     Args:
-        panels: Label → a curve an arm, both axes in 0..1.
-        ece: Label → the expected calibration error of each arm's curve.
+        panels: Label → a curve an arm, both axes in 0..1; `weight` is the share of pictures.
+        order: All arms of the report, so that an arm has one colour in every figure.
     """
+    figure = _panels(panels, order, None, height=4.6)
     with s.style():
-        figure = s.new_figure(4.1 * len(panels))
-        for row, (name, curves) in enumerate(panels.items()):
-            axes = figure.add_subplot(len(panels), 1, row + 1)
+        for axes in figure.axes:
             axes.plot([0, 1], [0, 1], color=s.GREY, linewidth=1, zorder=1)
-            axes.annotate(
-                "perfectly calibrated",
-                (0.03, 0.055),
-                rotation=45,
-                color=s.GREY,
-                fontsize=8.5,
-                rotation_mode="anchor",
-                transform_rotates_text=True,
-            )
-            for i, (curve, error) in enumerate(zip(curves, ece[name], strict=True)):
-                label = f"{wrap_name(curve.label, 30)}\nECE {error:.3f}"
-                _line(axes, curve, i, label=label, marker=s.marker(i), markersize=4.5)
-            axes.set_xlim(-0.02, 1.02)
-            axes.set_ylim(-0.02, 1.02)
+            axes.set_xlim(-0.03, 1.03)
+            axes.set_ylim(-0.03, 1.03)
             axes.set_aspect("equal")
-            axes.set_title(name)
             axes.set_xlabel("predicted probability")
             axes.set_ylabel("observed frequency")
-            axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), labelspacing=0.9)
     return figure
 
 
 def grouped_bars(
     groups: Sequence[str],
     series: Mapping[str, tuple[Array, Array]],
-    ylabel: str,
+    order: Sequence[str],
+    xlabel: str,
     title: str,
 ) -> Figure:
     """Horizontal bars: a block a group, a bar an arm, a whisker its spread.
@@ -157,7 +159,8 @@ def grouped_bars(
     Args:
         groups: Names of the blocks, shape (groups,).
         series: Arm → (heights, half whiskers), both of shape (groups,); NaN leaves a bar out.
-        ylabel: What the bars measure.
+        order: All arms of the report, so that an arm has one colour in every figure.
+        xlabel: What the bars measure.
         title: The figure's title.
     """
     thickness = 0.82 / len(series)
@@ -173,7 +176,7 @@ def grouped_bars(
                 heights,
                 height=thickness * 0.9,
                 xerr=np.where(np.isfinite(spread), spread, 0.0),
-                color=s.colour(i),
+                color=s.colour(order.index(name)),
                 label=wrap_name(name, 44),
                 error_kw={"elinewidth": 1.2, "ecolor": "#222222", "capsize": 2},
             )
@@ -181,9 +184,9 @@ def grouped_bars(
         axes.invert_yaxis()
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(ylabel)
+        axes.set_xlabel(xlabel)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
-        figure.legend(loc="outside lower center", ncols=1)
+        figure.legend(loc="outside lower left", ncols=1)
     return figure
 
 
@@ -196,8 +199,7 @@ def cosine_heat_map(names: Sequence[str], cosines: Array, title: str) -> Figure:
         title: The figure's title.
     """
     with s.style():
-        size = min(s.WIDTH, 2.4 + 0.55 * len(names))
-        figure = s.new_figure(size * 0.92, size)
+        figure = s.new_figure(min(0.85 * s.WIDTH, 1.9 + 0.65 * len(names)))
         axes = figure.add_subplot()
         colours = LinearSegmentedColormap.from_list("conflict", [s.WORSE, "white", s.BETTER])
         image = axes.imshow(cosines, cmap=colours, vmin=-1, vmax=1)
@@ -220,33 +222,37 @@ def cosine_heat_map(names: Sequence[str], cosines: Array, title: str) -> Figure:
     return figure
 
 
-def _panels(panels: Mapping[str, Sequence[Curve]], xlabel: str | None, height: float) -> Figure:
-    names = list(dict.fromkeys(curve.label for curves in panels.values() for curve in curves))
+def _panels(
+    panels: Mapping[str, Sequence[Curve]], order: Sequence[str], xlabel: str | None, height: float
+) -> Figure:
+    present = {curve.label for curves in panels.values() for curve in curves}
     with s.style():
-        figure = s.new_figure(height * len(panels) + 0.27 * len(names) + 0.2)
+        figure = s.new_figure(height * len(panels) + 0.25 * len(present) + 0.2)
         for row, (name, curves) in enumerate(panels.items()):
             axes = figure.add_subplot(len(panels), 1, row + 1)
             for curve in curves:
-                _line(axes, curve, names.index(curve.label))
+                _line(axes, curve, order.index(curve.label))
             axes.set_title(name)
             axes.margins(x=0.01)
+            if xlabel:
+                axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         if xlabel:
             figure.axes[-1].set_xlabel(xlabel)
-            for axes in figure.axes:
-                axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         handles = [
             Line2D([], [], color=s.colour(i), linestyle=s.dashes(i), label=wrap_name(name, 48))
-            for i, name in enumerate(names)
+            for i, name in enumerate(order)
+            if name in present
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=1, handlelength=3)
+        figure.legend(handles=handles, loc="outside lower left", ncols=1, handlelength=3)
     return figure
 
 
-def _line(axes: Any, curve: Curve, i: int, **options: Any) -> None:
+def _line(axes: Any, curve: Curve, i: int) -> None:
     colour = s.colour(i)
-    if len(curve.x) == 1:
-        options.setdefault("marker", s.marker(i))
-    axes.plot(curve.x, curve.y, color=colour, linestyle=s.dashes(i), zorder=3, **options)
+    axes.plot(curve.x, curve.y, color=colour, linestyle=s.dashes(i), zorder=3)
+    if curve.weight is not None or len(curve.x) == 1:
+        sizes = 30.0 if curve.weight is None else 12 + 160 * curve.weight
+        axes.scatter(curve.x, curve.y, s=sizes, color=colour, marker=s.marker(i), zorder=4)
     if curve.band is not None:
         low, high = curve.y - curve.band, curve.y + curve.band
         axes.fill_between(curve.x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)

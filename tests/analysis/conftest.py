@@ -150,6 +150,12 @@ def run_writer(tmp_path):
 
 
 @pytest.fixture
+def predictions_writer():
+    """Writes a run's test_predictions.csv."""
+    return write_predictions
+
+
+@pytest.fixture
 def sweep(tmp_path):
     """A whole sweep of four arms × five seeds, with predictions and curves."""
     return four_arms(tmp_path)
