@@ -17,6 +17,7 @@ from mtlface.plots import comparison as plots
 from mtlface.plots.style import save
 
 MOST_ARMS = 8  # colours that can be told apart
+MOST_ROWS = 12  # arms a task that fit on a screen
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def _most_telling(comparison: Comparison, arms: list[Arm]) -> list[Arm]:
 
 
 def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
-    rows = [_forest_row(d) for d in comparison.verdicts if d.benefit is not None]
+    arms = list(dict.fromkeys(d.arm for d in comparison.verdicts if d.benefit is not None))
+    best = sorted(arms, key=lambda arm: comparison.ranks.get(arm, np.inf))[:MOST_ROWS]
+    rows = [_forest_row(d) for d in comparison.verdicts if d.benefit is not None and d.arm in best]
     if not rows:
         return []
     figure = plots.forest(
@@ -68,6 +71,8 @@ def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
         "Difference to the single-task arm in percent of it, turned so that right is better; with "
         "95 % t intervals over paired seeds. The colour follows the Holm-corrected test."
     )
+    if len(best) < len(arms):
+        caption += f" The {len(best)} of {len(arms)} arms with the best mean rank."
     return [("differences", caption, figure)]
 
 

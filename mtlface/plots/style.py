@@ -92,6 +92,8 @@ def save(figure: Figure, stem: Path) -> str:
     """Writes `<stem>.svg` and `<stem>.png` (200 dpi) and returns the SVG as text."""
     drawn = {}
     with style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # laid out once, not again for each format
         for kind, metadata in (("svg", {"Date": None}), ("png", {})):
             buffer = BytesIO()
             figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
