@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ def build(
     try:
         return function(*args, **{**keywords, **dict.fromkeys(asked, size)})
     except ImportError as error:
-        hint = str(error).replace("torchjd[", "mtlface[")
+        hint = re.sub(r"torchjd\[\w+\]", "mtlface[balancing]", str(error))
         raise MtlfaceError(f"balancing: {hint}") from error
     except (TypeError, ValueError) as error:
         raise MtlfaceError(

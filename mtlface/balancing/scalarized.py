@@ -97,8 +97,8 @@ class Scalarized(Balancer):
     def update(self, losses: Tensor, present: Tensor) -> None:
         """Lets the scalarizer learn from the losses after the step.
 
-        A task absent from the batch is taken to have moved like the mean of the present ones.
-        Losses that are not finite teach nothing.
+        A task absent from the batch is taken to have moved like the mean of the present ones, and
+        what is learned about it stays as it is. Losses that are not finite teach nothing.
         """
         if not self.needs_losses_after_step or self._before is None:
             return
@@ -106,16 +106,20 @@ class Scalarized(Balancer):
         self._before = None
         losses, present = losses_over_ranks(losses.detach(), present)
         here = here & present.to(here.device)
-        if not bool((here & before.isfinite() & losses.isfinite()).any()):
+        if not bool(here.any()):
             return
         before = torch.where(here, before, before[here].mean())
         after = torch.where(here, losses, losses[here].mean())
         if not bool((before.isfinite() & after.isfinite()).all()):
             return
         method = self._method()
+        held = [(p, p.detach().clone()) for p in method.parameters() if p.shape == here.shape]
         with torch.no_grad():
             method(before)  # torchjd remembers the losses of its last call as those before
         method.update(after)
+        with torch.no_grad():
+            for parameter, value in held:  # Adam turns even a rounding error into a full step
+                parameter.copy_(torch.where(here, parameter, value))
 
     def end_epoch(self) -> None:
         """Rolls the epoch averages forward."""
