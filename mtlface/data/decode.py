@@ -109,6 +109,8 @@ def _decode_jpeg(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
 def _scaled_down(picture: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
     """Height and width to decode a JPEG at: a power of two smaller, but no smaller than target."""
+    if picture[0] < 2 * target[0] or picture[1] < 2 * target[1]:
+        return picture
     for factor in (8, 4, 2):
         scaled = (-(-picture[0] // factor), -(-picture[1] // factor))
         if all(

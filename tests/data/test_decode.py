@@ -61,7 +61,7 @@ def test_unscaled_jpeg_matches_pillow_to_one_level(size):
     assert np.abs(pixels.astype(int) - with_pillow(data, size)).max() <= 1
 
 
-@pytest.mark.parametrize("shape", [(218, 178), (1000, 800), (999, 801), (4000, 3000)])
+@pytest.mark.parametrize("shape", [(218, 178), (1000, 800), (999, 801), (2000, 1500)])
 def test_scaled_jpeg_stays_within_a_level_of_pillow_on_average(shape):
     noise = np.random.default_rng(0).integers(-20, 20, (*shape, 1))
     data = encode(np.clip(photo(*shape) + noise, 0, 255).astype(np.uint8), quality=90)

@@ -1,0 +1,103 @@
+"""Repeated, interleaved timings and the report that they end in."""
+
+import json
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleave(
+    cases: Mapping[str, Callable[[], object]],
+    repeats: int,
+    cpu_seconds: dict[str, list[float]] | None = None,
+) -> dict[str, list[float]]:
+    """Times every case `repeats` times, in turns, and returns the wall seconds of each.
+
+    Turns make a ratio fair on a machine that others use: what slows one case down for a while slows
+    its rival too. Every case runs once unmeasured before.
+
+    Args:
+        cases: What to run, by name.
+        repeats: Turns.
+        cpu_seconds: A dictionary to fill with the CPU seconds of this process, all threads.
+    """
+    for case in cases.values():
+        case()
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    busy = {} if cpu_seconds is None else cpu_seconds
+    for _ in range(repeats):
+        for name, case in cases.items():
+            started, started_cpu = time.perf_counter(), time.process_time()
+            case()
+            seconds[name].append(time.perf_counter() - started)
+            busy.setdefault(name, []).append(time.process_time() - started_cpu)
+    return seconds
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, lowest, highest and number of the values."""
+    return {
+        "median": statistics.median(values),
+        "low": min(values),
+        "high": max(values),
+        "n": len(values),
+    }
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
+    """Spread of slow ÷ fast over the turns in which they ran side by side."""
+    return spread([a / b for a, b in zip(slow, fast, strict=True)])
+
+
+def machine(device: str | None = None) -> dict[str, Any]:
+    """What the numbers were taken on; `device` names an accelerator."""
+    return {
+        "device": device or f"{platform.machine()} CPU",
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def report(
+    name: str,
+    results: Mapping[str, Any],
+    rows: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    where: Mapping[str, Any] | None = None,
+) -> Path:
+    """Prints the rows as a table and writes `results/<device>/<name>.json`.
+
+    Args:
+        name: Of the benchmark.
+        results: Everything that was measured.
+        rows: Cells of the table.
+        columns: Titles of the table.
+        where: `machine()` of the run, taken before it started.
+
+    Returns:
+        The JSON file.
+    """
+    where = where or machine()
+    table = Table(*columns, title=f"{name} on {where['device']}, {where['cores']} cores")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    folder = RESULTS / re.sub(r"[^a-z0-9]+", "-", str(where["device"]).lower()).strip("-")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    content = json.dumps({"machine": where, "results": results}, indent=1)
+    path.write_text(content + "\n")
+    print(content)
+    return path
