@@ -69,8 +69,8 @@ class AgeGender:
     def read(self, root: Path, seed: int) -> FaceTable:
         """Reads names or label files.
 
-        Pictures with an unreadable name or an age outside 0–116 are left out by name. Pictures are
-        not decoded; UTKFace's are read where they have the same size, to find copies.
+        Pictures with an unreadable name or an age outside 0–116 are left out by name. No picture is
+        decoded; those of equal size in bytes are compared, to find copies.
 
         Args:
             root: The data set's folder, or one up to two above it.
@@ -119,5 +119,5 @@ def _note_copies(root: Path, groups: np.ndarray) -> tuple[Omission, ...]:
     repeated = len(groups) - len(np.unique(groups))
     if not repeated:
         return ()
-    reason = f"{repeated} pictures are byte-identical copies of others; copies share a split"
+    reason = f"{repeated} pictures are byte-identical copies of others; no drawn split parts them"
     return (Omission(root.name, None, reason),)

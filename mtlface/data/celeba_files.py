@@ -113,7 +113,7 @@ def positions(
         size: The picture's width and height, or None if they are not known.
     """
     numbers, unreadable = file.numbers(columns)
-    bad: np.ndarray = unreadable.any(axis=1)
+    bad = np.asarray(unreadable.any(axis=1))
     reason = "a point is no pair of numbers"
     if size is not None:
         last = np.tile(np.asarray(size) - 1, len(columns) // 2)

@@ -31,7 +31,7 @@ def read_competition(
         test for the rows of `test.csv`); and what was left out.
 
     Raises:
-        MtlfaceError: A label file is not as it should be, or names pictures that are nowhere.
+        MtlfaceError: A label file is not as it should be, or both name the same picture.
     """
     frames: list[pd.DataFrame] = []
     omitted: list[Omission] = []
@@ -39,15 +39,15 @@ def read_competition(
         path = folder / f"{split}.csv"
         if split == "train" or path.is_file():
             file = _with_pictures(_read(path, labelled=split == "train"), root, folder, split)
-            file, frame = _labels(file, ages)
+            file, frame = _labels(file.unique("image"), ages)
             frames.append(frame.assign(split=split))
             omitted += file.omitted
     frame = pd.concat(frames, ignore_index=True)
     repeated = frame["image"].duplicated()
     if repeated.any():
         raise MtlfaceError(
-            f"{folder}: {frame.loc[repeated, 'image'].iloc[0]} is named by two rows of train.csv "
-            "and test.csv. A picture belongs to one split; remove one of the rows."
+            f"{folder}: {frame.loc[repeated, 'image'].iloc[0]} is named by train.csv and by "
+            "test.csv. A picture belongs to one split; remove it from one of them."
         )
     return frame, tuple(omitted)
 
@@ -56,7 +56,7 @@ def _read(path: Path, labelled: bool) -> LabelFile:
     columns = {"path": _PATH, "id": ("id",), "gender": ("gender", "sex"), "age": ("age",)}
     optional = ("id",) if labelled else ("id", "gender", "age")
     text = ("id", "gender")
-    return read_label_file(path, columns, key="path", text=text, optional=optional).unique("path")
+    return read_label_file(path, columns, key="path", text=text, optional=optional)
 
 
 def _with_pictures(file: LabelFile, root: Path, folder: Path, split: str) -> LabelFile:
@@ -67,7 +67,8 @@ def _with_pictures(file: LabelFile, root: Path, folder: Path, split: str) -> Lab
     """
     paths = file.frame["path"].astype(str).str.replace("\\", "/")
     parts = paths.str.extract(r"(?:^|/)(train|test)/([^/]+)$")
-    place = next((p for p in (folder / "face_dataset", folder) if (p / split).is_dir()), folder)
+    places = (folder / "face_dataset", folder / "face_dataset/face_dataset", folder)
+    place = next((place for place in places if (place / split).is_dir()), folder)
     tail = parts[0] + "/" + parts[1]
     inside = place.relative_to(root).as_posix() + "/" + tail
     as_written = folder.relative_to(root).as_posix() + "/" + paths
@@ -93,7 +94,7 @@ def _labels(file: LabelFile, ages: tuple[int, int]) -> tuple[LabelFile, pd.DataF
     frame = pd.DataFrame(
         {
             "image": file.frame["image"].to_numpy(dtype=object),
-            "id": file.frame["id"].fillna("").to_numpy(dtype=object),
+            "id": file.frame["id"].astype(object).fillna("").to_numpy(),
             "age": age,
             "gender": gender,
             "race": np.full(len(age), -1, dtype=np.int8),

@@ -75,16 +75,12 @@ class LabelFile:
             The numbers, and which cells hold something that is no finite number, bool (N, K).
         """
         cells = self.frame[list(columns)]
-        if all(dtype.kind in "iuf" for dtype in cells.dtypes if isinstance(dtype, np.dtype)):
-            numbers = cells.to_numpy(dtype=np.float32)
-            return np.where(np.isinf(numbers), np.nan, numbers), np.isinf(numbers)
-        numbers = np.empty(cells.shape, dtype=np.float32)
-        for position, column in enumerate(columns):
-            values = pd.to_numeric(cells[column], errors="coerce")
-            numbers[:, position] = values.to_numpy(dtype=np.float32, na_value=np.nan)
-        unreadable = cells.notna().to_numpy() & ~np.isfinite(numbers)
-        numbers[unreadable] = np.nan
-        return numbers, unreadable
+        if not all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in cells.dtypes):
+            cells = cells.apply(pd.to_numeric, errors="coerce")
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is unreadable
+            numbers = cells.to_numpy(dtype=np.float32, na_value=np.nan)
+        unreadable = self.frame[list(columns)].notna().to_numpy() & ~np.isfinite(numbers)
+        return np.where(unreadable, np.float32(np.nan), numbers), unreadable
 
 
 def read_label_file(
@@ -111,18 +107,16 @@ def read_label_file(
     Raises:
         MtlfaceError: The file is missing, no text, or does not have the columns.
     """
-    text_lines = Lines.of(read_text(path))
-    start = text_lines.next_line(0)
-    if start is None:
-        raise MtlfaceError(f"{path} is empty. Expected the columns {', '.join(columns)}.")
-    counted = text_lines[start].strip()
+    lines = Lines.of(read_text(path))
+    rows = lines.filled
+    counted = lines[rows[0]].strip() if len(rows) else ""
     if counted.isdecimal():
-        start = text_lines.next_line(start + 1)
-    top = "" if start is None else text_lines[start]
-    separator, names = _header(path, top, columns, key, optional, header)
-    rows = text_lines.filled
-    rows = rows[rows >= (len(rows) if start is None else start + header)]
-    fits = text_lines.field_counts(separator)[rows] == len(names)
+        rows = rows[1:]
+    if not len(rows):
+        raise MtlfaceError(f"{path} is empty. Expected the columns {', '.join(columns)}.")
+    separator, names = _header(path, lines[rows[0]], columns, key, optional, header)
+    rows = rows[int(header) :]
+    fits = lines.field_counts(separator)[rows] == len(names)
     omitted = [
         Omission(path.name, int(row) + 1, f"expected {len(names)} fields") for row in rows[~fits]
     ]
@@ -130,7 +124,7 @@ def read_label_file(
         reason = f"its first line announces {counted} rows, but it has {len(rows)}"
         omitted.append(Omission(path.name, None, reason))
     rows = rows[fits]
-    frame = _parse(path, text_lines.take(rows), len(rows), separator, names, {key, *text})
+    frame = _parse(path, lines.take(rows), len(rows), separator, names, {key, *text})
     frame.index = pd.Index(rows + 1)
     for absent in set(columns) - set(frame.columns):
         frame[absent] = np.nan

@@ -71,11 +71,6 @@ class Lines:
         end = self.starts[line + 1] if line + 1 < len(self.starts) else len(self.data)
         return self.data[start:end].tobytes().decode().rstrip("\n")
 
-    def next_line(self, line: int) -> int | None:
-        """The first line from `line` on that is not blank."""
-        later = self.filled[np.searchsorted(self.filled, line) :]
-        return int(later[0]) if len(later) else None
-
     def take(self, lines: np.ndarray) -> bytes:
         """The text of some lines."""
         if len(lines) and len(lines) == len(self.starts) - lines[0]:
@@ -85,7 +80,9 @@ class Lines:
     def field_counts(self, separator: str | None) -> np.ndarray:
         """The number of fields in each line; 0 where a quote is not closed."""
         if separator is None:
-            inside = ~np.isin(self.data, [ord(" "), ord("\t"), ord("\n")])
+            visible = np.ones(256, dtype=bool)
+            visible[[ord(" "), ord("\t"), ord("\n")]] = False
+            inside = visible[self.data]
             begins = inside & ~np.append(False, inside[:-1])
             return np.add.reduceat(begins, self.starts, dtype=np.int64)
         counts = np.add.reduceat(self.data == ord(separator), self.starts, dtype=np.int64) + 1

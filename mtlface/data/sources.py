@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -75,6 +76,8 @@ def _demo(demo: str | None, cache: Path) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
+            for unfinished in folder.parent.glob(f".{folder.name}.*"):  # of a process that died
+                shutil.rmtree(unfinished)
             if not folder.is_dir():
                 log.info("Unpacking the demo set %s into %s", demo, folder)
                 unpack(archive, folder)

@@ -29,7 +29,7 @@ FOLDERS = (
 )
 
 # Real names lack the dot before `jpg` or have a blank there, and three lack a field.
-_NAME = r"^(\d{1,3})_(\d*)_(?:(\d*)_)?(\d{8,})\s*(?:\.?jpe?g)?\s*(?:\.chip)?\.\w+$"
+_NAME = r"^([0-9]{1,3})_([0-9]*)_(?:([0-9]*)_)?([0-9]{8,}) *(?:\.?jpe?g)? *(?:\.chip)?\.\w+$"
 
 
 def picture_folder(folder: Path) -> Path | None:
