@@ -46,7 +46,8 @@ class Split:
         self.rows = table.rows(split)
         self._stored = stored[self.rows]
         self.frame = (int(store.pixels.shape[1]), int(store.pixels.shape[2]))
-        self._pixels = store.pixels
+        # The store, not its pixels: a memory map is pickled as gigabytes, a store as its folder.
+        self._store = store
         sizes = store.sizes[self._stored].astype(np.float32)
         self._targets = {"index": self.rows, "size": sizes} | {
             name: _in_frame(table.labels[name], table, self.rows, sizes, self.frame)
@@ -64,7 +65,7 @@ class Split:
 
     def images(self, positions: np.ndarray) -> np.ndarray:
         """The pictures at these positions of the split, uint8 (B, H, W, 3): one copy."""
-        images: np.ndarray = np.take(self._pixels, self._stored[positions], axis=0)
+        images: np.ndarray = np.take(self._store.pixels, self._stored[positions], axis=0)
         return images
 
     def labels_at(self, positions: np.ndarray) -> Batch:
@@ -89,7 +90,7 @@ def _in_frame(
 ) -> np.ndarray:
     values = label.values(table.frame.iloc[rows])
     if not isinstance(label, Points):
-        return values
+        return np.array(values)  # a column may be the table's own memory, which is read-only
     # Pixel centres: the picture's edge lies half a pixel before the first one, in both frames.
     scale = np.array(frame[::-1], dtype=np.float32) / sizes
     moved: np.ndarray = (values + 0.5) * scale[:, None] - 0.5

@@ -21,6 +21,7 @@ from mtlface.data.loaders import DeviceLoader, worker_loader
 from mtlface.data.pixels import PixelStore, open_store
 from mtlface.data.sampler import BatchSampler
 from mtlface.data.schema import Points
+from mtlface.data.settings import Loader, OnBadImage, check_settings
 from mtlface.data.sources import resolve
 from mtlface.data.table import (
     SPLITS,
@@ -33,6 +34,8 @@ from mtlface.data.table import (
 from mtlface.errors import MtlfaceError
 
 log = logging.getLogger(__name__)
+
+NAMED = 5  # omissions that a warning names; result.json counts them all
 
 
 class _Loaded(NamedTuple):
@@ -70,8 +73,8 @@ class FaceDataModule(LightningDataModule):
         self,
         name: str,
         reader: Reader,
-        kaggle: str,
-        demo: str,
+        kaggle: str | None,
+        demo: str | None,
         cache: str | Path,
         image_size: Sequence[int],
         batch_size: int,
@@ -81,19 +84,13 @@ class FaceDataModule(LightningDataModule):
         source: Literal["kaggle", "demo"] = "kaggle",
         limit: Mapping[str, int | None] | None = None,
         draw: Mapping[str, Any] | None = None,
-        loader: Literal["auto", "workers", "device"] = "auto",
+        loader: Loader = "auto",
         workers: int | None = None,
         max_bad_fraction: float = 0.01,
-        on_bad_image: Literal["omit", "raise"] = "omit",
+        on_bad_image: OnBadImage = "omit",
     ) -> None:
         super().__init__()
-        if loader == "device" and augment.needs_cpu:
-            raise MtlfaceError(
-                "loader=device cannot run this augmentation: weather effects exist on the CPU only."
-                " Take data.loader=workers, or an augment without weather."
-            )
-        if limit and draw:
-            raise MtlfaceError("data.limit and data.draw exclude each other; set one to null.")
+        check_settings(batch_size, image_size, loader, on_bad_image, augment, limit, draw)
         self.name, self.reader, self.seed, self.augment = name, reader, seed, augment
         self.root, self.source, self.kaggle, self.demo = root, source, kaggle, demo
         self.limit, self.draw_options = limit, draw
@@ -132,11 +129,15 @@ class FaceDataModule(LightningDataModule):
             MtlfaceError: The data cannot be had, read or used.
         """
         if self._loaded is None:
-            root, kind = resolve(self.root, self.source, self.kaggle, self.demo, self.cache)
-            table = self._choose(self.reader.read(root, self.seed))
+            root, kind = resolve(
+                self.root, self.source, self.kaggle, self.demo, self.cache, self.reader.layout
+            )
+            table = _with_all_splits(self._choose(self.reader.read(root, self.seed)))
             images = table.frame["image"].tolist()
             store = open_store(images, table.root, self.image_size, self.cache, self.workers)
-            self._loaded = _Loaded(*self._without_bad(table, store), store, kind)
+            table, stored = self._without_bad(table, store)
+            _warn_of(table.omitted)
+            self._loaded = _Loaded(_with_all_splits(table), stored, store, kind)
         return self._loaded
 
     def _choose(self, table: FaceTable) -> FaceTable:
@@ -144,12 +145,6 @@ class FaceDataModule(LightningDataModule):
             table = first_of_each_split(table, self.limit)
         if self.draw_options:
             table = seeded_draw(table, **self.draw_options)
-        for split in SPLITS:
-            if not table.counts[split]:
-                raise MtlfaceError(
-                    f"The data in {table.root} has no picture in its {split} split "
-                    f"(it has {table.counts}). Check the folder, or data.limit and data.draw."
-                )
         return table
 
     def _without_bad(self, table: FaceTable, store: PixelStore) -> tuple[FaceTable, np.ndarray]:
@@ -163,7 +158,6 @@ class FaceDataModule(LightningDataModule):
                 f"{first.image}: {first.reason}. Mend or remove them; data.on_bad_image=omit leaves"
                 f" them out up to data.max_bad_fraction={self.max_bad_fraction}."
             )
-        log.warning("Left out %d unusable pictures, first %s", len(store.bad), first.image)
         omitted = [Omission(bad.image, None, bad.reason) for bad in store.bad]
         return table.keep(kept, omitted), kept
 
@@ -205,8 +199,15 @@ class FaceDataModule(LightningDataModule):
         return batch | {"image": images} | points
 
     def _loader(self, name: str, train: bool) -> Any:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        rank, world, device = 0, 1, torch.device("cpu")
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+            device = self.trainer.strategy.root_device
+        if self.batch_size % world:
+            raise MtlfaceError(
+                f"data.batch_size={self.batch_size} is shared among {world} devices, of which it "
+                f"is no multiple. Take {-(-self.batch_size // world) * world}."
+            )
         split = self.split(name)
         sampler = BatchSampler(len(split), self.batch_size, self.seed, train, rank, world)
         if self.loader == "workers" or (train and self.augment.needs_cpu):
@@ -233,3 +234,23 @@ class FaceDataModule(LightningDataModule):
             for name in self.batch_labels
             if isinstance(label := labels[name], Points)
         }
+
+
+def _with_all_splits(table: FaceTable) -> FaceTable:
+    for split in SPLITS:
+        if not table.counts[split]:
+            raise MtlfaceError(
+                f"The data in {table.root} has no usable picture in its {split} split "
+                f"(it has {table.counts}). Check the folder, or data.limit and data.draw."
+            )
+    return table
+
+
+def _warn_of(omitted: Sequence[Omission]) -> None:
+    if not omitted:
+        return
+    lines = [
+        f"{o.file}{'' if o.row is None else f', line {o.row}'}: {o.reason}" for o in omitted[:NAMED]
+    ]
+    more = [f"{len(omitted) - NAMED} more"] if len(omitted) > NAMED else []
+    log.warning("Left out %d: %s.", len(omitted), "; ".join([*lines, *more]))

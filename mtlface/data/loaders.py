@@ -30,12 +30,11 @@ class AugmentedSplit(Dataset[Batch]):
             return self.split.batch(draw.positions)
         images = self.split.images(draw.positions)
         batch = self.split.labels_at(draw.positions)
-        names = self.augment.mirrored
-        for i, index in enumerate(batch["index"].tolist()):
-            points = {name: batch[name][i].numpy() for name in names if name in batch}
-            images[i], moved = self.augment(images[i], points, self.seed, draw.epoch, index)
-            for name, values in moved.items():
-                batch[name][i] = torch.from_numpy(values)
+        points = {name: batch[name].numpy() for name in self.augment.mirrored}
+        images, moved = self.augment.batch(
+            images, points, batch["index"].numpy(), self.seed, draw.epoch
+        )
+        batch |= {name: torch.from_numpy(values) for name, values in moved.items()}
         return {"image": torch.from_numpy(images).permute(0, 3, 1, 2)} | batch
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,13 @@ class FaceTable:
 
 
 class Reader(Protocol):
-    """Turns a native layout into a `FaceTable`; the only code that knows a file format."""
+    """Turns a native layout into a `FaceTable`; the only code that knows a file format.
+
+    Attributes:
+        layout: What it looks for in the folder, for error messages.
+    """
+
+    layout: ClassVar[str]
 
     def labels(self) -> Labels:
         """The labels that `read` will give, known before anything is read or downloaded.
@@ -115,7 +121,7 @@ def first_of_each_split(table: FaceTable, limit: Mapping[str, int | None]) -> Fa
         MtlfaceError: A key is no split, or n is not positive.
     """
     for split, count in limit.items():
-        if split not in SPLITS or (count is not None and count < 1):
+        if split not in SPLITS or not (count is None or (isinstance(count, int) and count > 0)):
             raise MtlfaceError(
                 f"data.limit takes a positive number for train, val and test; found {split}: "
                 f"{count}. Write for example data.limit='{{train: 1000, val: 200, test: 200}}'."
@@ -131,16 +137,16 @@ def seeded_draw(table: FaceTable, count: int, ratios: Sequence[float], seed: int
     person can then be in two splits.
 
     Raises:
-        MtlfaceError: There are fewer rows than asked for, or the ratios do not sum to 1.
+        MtlfaceError: There are fewer rows than asked for, or the ratios are no shares of 1.
     """
-    if len(ratios) != len(SPLITS) or abs(sum(ratios) - 1) > 1e-6:
+    if len(ratios) != len(SPLITS) or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
         raise MtlfaceError(
             f"data.draw.ratios needs three shares that sum to 1 (train, val, test); found {ratios}."
         )
-    if count > len(table):
+    if not 0 < count <= len(table):
         raise MtlfaceError(
-            f"data.draw.count asks for {count} pictures, but the data has {len(table)}. "
-            "Take a smaller count, or data.draw=null for the whole set."
+            f"data.draw.count asks for {count} pictures of the {len(table)} that the data has. "
+            "Take another count, or data.draw=null for the whole set."
         )
     drawn = np.random.default_rng(seed).permutation(len(table))[:count]
     bounds = np.round(np.cumsum(ratios)[:-1] * count).astype(int)
