@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     BinaryAccuracy,
-    BinaryAUROC,
     BinaryConfusionMatrix,
     BinaryF1Score,
     BinaryPrecision,
@@ -20,6 +20,7 @@ from torchmetrics.classification import (
 from typing_extensions import override
 
 from mtlface.data.schema import Binary
+from mtlface.tasks.auroc import MISSING, DefinedBinaryAUROC
 from mtlface.tasks.task import Batch, Task, names_of, where_labelled
 
 
@@ -59,25 +60,30 @@ class BinaryTask(Task[Binary]):
     def metrics(self) -> MetricCollection:
         return MetricCollection(
             {
-                "accuracy": BinaryAccuracy(),
-                "precision": BinaryPrecision(),
-                "recall": BinaryRecall(),
-                "f1": BinaryF1Score(),
-                "f1_macro": MulticlassF1Score(num_classes=2, average="macro"),
-                "auroc": BinaryAUROC(),
-                "confusion": BinaryConfusionMatrix(),
+                "accuracy": BinaryAccuracy(ignore_index=MISSING),
+                "precision": BinaryPrecision(ignore_index=MISSING),
+                "recall": BinaryRecall(ignore_index=MISSING),
+                "f1": BinaryF1Score(ignore_index=MISSING),
+                "f1_macro": MulticlassF1Score(2, average="macro", ignore_index=MISSING),
+                "auroc": DefinedBinaryAUROC(),
+                "confusion": BinaryConfusionMatrix(ignore_index=MISSING),
             }
         )
 
     @override
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        target = batch[self.label.name]
-        mask = target >= 0
-        probability, truth = self.logit(output)[mask].sigmoid(), target[mask]
+        probability, target = self.logit(output).sigmoid(), batch[self.label.name]
         for metric in metrics.values():
             # The other metrics cut probabilities at one half by themselves.
             decided = isinstance(metric, MulticlassF1Score)
-            metric.update((probability > 0.5).long() if decided else probability, truth)
+            metric.update((probability > 0.5).long() if decided else probability, target)
+
+    @override
+    def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        # Where nothing was labelled, torchmetrics counts 0 of 0 as 0.
+        measured = computed["confusion"].sum() > 0
+        found = super().scalars(computed)
+        return {name: torch.where(measured, value, torch.nan) for name, value in found.items()}
 
     @override
     def constant(self, batch: Batch) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MultilabelAccuracy,
-    MultilabelAUROC,
+    MultilabelConfusionMatrix,
     MultilabelF1Score,
     MultilabelPrecision,
     MultilabelRecall,
@@ -20,15 +20,19 @@ from typing_extensions import override
 
 from mtlface.data.schema import Multilabel
 from mtlface.errors import MtlfaceError
+from mtlface.tasks.auroc import MISSING, DefinedMultilabelAUROC
 from mtlface.tasks.losses import masked_mean
 from mtlface.tasks.task import Batch, Task
 
-# torchmetrics leaves the elements with this target out.
-MISSING = -1
+# The metrics that are reported for each attribute too.
+EACH = ("accuracy", "f1")
 
 
 class MultilabelTask(Task[Multilabel]):
-    """K binary attributes; macro metrics are the mean over attributes of the binary metric.
+    """K binary attributes; metrics are means of the binary ones over the attributes.
+
+    An attribute that no picture is labelled with is left out of these means, and one that all
+    pictures have in common is left out of AUROC's.
 
     Args:
         per_attribute: Whether each attribute is a loss of its own to the balancer, as in the
@@ -42,10 +46,11 @@ class MultilabelTask(Task[Multilabel]):
     def __init__(self, *, per_attribute: bool = False, **kwargs: Any) -> None:
         self.per_attribute = per_attribute
         super().__init__(**kwargs)
-        if not self.label.names:
+        if len(self.label.names) < 2:
             raise MtlfaceError(
-                f"Task '{self.name}' has no attribute to learn: data.attributes is empty. "
-                "Name some, for example data.attributes=[Smiling,Eyeglasses]."
+                f"Task '{self.name}' learns several attributes at once; data.attributes names "
+                f"{', '.join(self.label.names) or 'none'}. Name two or more, for example "
+                "data.attributes=[Smiling,Eyeglasses], or take a binary task for a single one."
             )
 
     @property
@@ -69,39 +74,47 @@ class MultilabelTask(Task[Multilabel]):
         if not self.per_attribute:
             return super().losses(output, batch)
         values, mask = self.elements(output, batch)
-        return self.weight * masked_mean(values, mask, dim=0), mask.any(dim=0)
+        return self.weight * masked_mean(values, mask, dim=0), mask.sum(dim=0)
 
     @override
     def metrics(self) -> MetricCollection:
-        common: dict[str, Any] = {"num_labels": self.outputs, "ignore_index": MISSING}
+        common: dict[str, Any] = {
+            "num_labels": self.outputs,
+            "ignore_index": MISSING,
+            "average": None,
+        }
         return MetricCollection(
             {
                 "accuracy": MultilabelAccuracy(**common),
                 "precision": MultilabelPrecision(**common),
                 "recall": MultilabelRecall(**common),
                 "f1": MultilabelF1Score(**common),
-                "auroc": MultilabelAUROC(**common, thresholds=None),
-                "each_accuracy": MultilabelAccuracy(**common, average=None),
-                "each_f1": MultilabelF1Score(**common, average=None),
+                "auroc": DefinedMultilabelAUROC(self.outputs),
+                "confusion": MultilabelConfusionMatrix(self.outputs, ignore_index=MISSING),
             }
         )
 
     @override
     def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        each = {
-            f"{metric.removeprefix('each_')}/{name}": value
-            for metric, values in computed.items()
+        # Where nothing was labelled, torchmetrics counts 0 of 0 as 0.
+        measured = computed["confusion"].sum(dim=(1, 2)) > 0
+        found = {
+            name: torch.where(measured, values, torch.nan)
+            for name, values in computed.items()
             if values.ndim == 1
-            for name, value in zip(self.label.names, values, strict=True)
         }
-        return super().scalars(computed) | each
+        each = {
+            f"{metric}/{name}": value
+            for metric in EACH
+            for name, value in zip(self.label.names, found[metric], strict=True)
+        }
+        return {name: values.nanmean() for name, values in found.items()} | each
 
     @property
     @override
     def directions(self) -> dict[str, bool]:
-        whole = {k: v for k, v in super().directions.items() if not k.startswith("each_")}
-        each = {f"{m}/{name}": True for m in ("accuracy", "f1") for name in self.label.names}
-        return whole | each
+        each = {f"{metric}/{name}": True for metric in EACH for name in self.label.names}
+        return super().directions | each
 
     @override
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:

@@ -95,9 +95,9 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """Element-wise losses and the mask of what is labelled, both (B, …)."""
 
     def losses(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Weighted losses (T,) and whether any row was labelled for each, (T,) bool."""
+        """Weighted losses (T,), and over how many labelled elements each is the mean, (T,)."""
         values, mask = self.elements(output, batch)
-        return self.weight * masked_mean(values, mask)[None], mask.any()[None]
+        return self.weight * masked_mean(values, mask)[None], mask.sum()[None]
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
@@ -106,6 +106,18 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
     @abstractmethod
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds the labelled rows of a batch to the metrics."""
+
+    def of_group(
+        self, output: Tensor, batch: Batch, rows: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the metrics of a group of pictures are computed from.
+
+        Args:
+            output: Raw outputs of the whole split (N, outputs).
+            batch: Its targets.
+            rows: The positions of the group's pictures, int64 (n,).
+        """
+        return output[rows], {name: values[rows] for name, values in batch.items()}
 
     def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The single numbers among the computed metrics, by the name they are reported under."""

@@ -12,7 +12,7 @@ NEVER = 2**62
 
 
 class LossMeter(nn.Module):
-    """Sums losses over pictures and remembers the first step at which each was not finite.
+    """Averages losses over labels and remembers the first step at which each was not finite.
 
     Args:
         names: The T losses.
@@ -31,18 +31,17 @@ class LossMeter(nn.Module):
         self.register_buffer("first_bad_step", torch.full((len(names),), NEVER), persistent=False)
 
     @torch.no_grad()
-    def update(self, losses: Tensor, present: Tensor, pictures: int, step: int) -> None:
+    def update(self, losses: Tensor, labelled: Tensor, step: int) -> None:
         """Adds a batch.
 
         Args:
-            losses: (T,), 0 where the batch has no label.
-            present: (T,) bool, where it has one.
-            pictures: B.
+            losses: (T,), each a mean over the batch's labels, 0 where there is none.
+            labelled: (T,), over how many labels each is the mean.
             step: The optimizer step.
         """
         losses = losses.detach()
-        self.sums += losses * pictures
-        self.counts += present * pictures
+        self.sums += losses * labelled
+        self.counts += labelled
         bad = torch.where(losses.isfinite(), NEVER, step)
         torch.minimum(self.first_bad_step, bad, out=self.first_bad_step)
 

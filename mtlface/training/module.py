@@ -70,17 +70,17 @@ class MultiTaskModule(LightningModule):
         return {name: task(features) for name, task in self.tasks.items()}
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """The weighted losses (T,) of all tasks, and which of them the batch has labels for."""
+        """The weighted losses (T,) of all tasks, and over how many labels each is the mean."""
         parts = [task.losses(outputs[name], batch) for name, task in self.tasks.items()]
-        return torch.cat([losses for losses, _ in parts]), torch.cat([known for _, known in parts])
+        return torch.cat([losses for losses, _ in parts]), torch.cat([count for _, count in parts])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss, to be minimised."""
         features = self.backbone(batch["image"])
-        losses, present = self.losses(self.heads(features), batch)
+        losses, counts = self.losses(self.heads(features), batch)
         shared = [p for p in self.backbone.parameters() if p.requires_grad]
-        balanced = self.balancer(losses, present, features, shared)
-        self.train_losses.update(losses, present, len(features), self.global_step)
+        balanced = self.balancer(losses, counts > 0, features, shared)
+        self.train_losses.update(losses, counts, self.global_step)
         self.last_balanced = balanced
         loss: Tensor = balanced.loss
         return loss
@@ -89,17 +89,17 @@ class MultiTaskModule(LightningModule):
         """Shows the balancer what its step did, if it learns from that."""
         if self.balancer.needs_losses_after_step:
             with torch.no_grad():
-                self.balancer.update(*self.losses(self(batch["image"]), batch))
+                losses, counts = self.losses(self(batch["image"]), batch)
+                self.balancer.update(losses, counts > 0)
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch's mean losses."""
+        """Lets the balancer close its epoch."""
         self.balancer.end_epoch()
-        self.log_dict(self.train_losses.compute("train", self.trainer.strategy))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch to the validation losses and metrics."""
         outputs = self(batch["image"])
-        self.val_losses.update(*self.losses(outputs, batch), len(batch["image"]), self.global_step)
+        self.val_losses.update(*self.losses(outputs, batch), self.global_step)
         for name, task in self.tasks.items():
             task.update(self.val_metrics[name], outputs[name], batch)
 
