@@ -17,7 +17,7 @@ from mtlface.plots import comparison as plots
 from mtlface.plots.style import save
 
 MOST_ARMS = 8  # colours that can be told apart
-MOST_ROWS = 12  # arms a task that fit on a screen
+MOST_ROWS, LONGEST = 12, 60  # arms a task, and rows in all, that a reader can scroll through
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def _most_telling(comparison: Comparison, arms: list[Arm]) -> list[Arm]:
 
 def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
     arms = list(dict.fromkeys(d.arm for d in comparison.verdicts if d.benefit is not None))
-    best = sorted(arms, key=lambda arm: comparison.ranks.get(arm, np.inf))[:MOST_ROWS]
+    best = sorted(arms, key=lambda arm: comparison.ranks.get(arm, np.inf))
+    best = best[: max(1, min(MOST_ROWS, LONGEST // len(comparison.primaries)))]
     rows = [_forest_row(d) for d in comparison.verdicts if d.benefit is not None and d.arm in best]
     if not rows:
         return []

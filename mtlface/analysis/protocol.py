@@ -12,6 +12,8 @@ from mtlface.errors import MtlfaceError
 # What should be equal between arms for a difference to come from sharing: path → words.
 SHOULD_AGREE = {
     "protocol.max_epochs": "budget (max_epochs)",
+    "protocol.patience": "patience of early stopping",
+    "protocol.pretrained": "pretraining",
     "protocol.batch_size": "batch size",
     "protocol.image_size": "input size",
     "protocol.selection": "split that selects the checkpoint",
@@ -38,6 +40,12 @@ class Arm:
     def tasks(self) -> dict[str, dict[str, str]]:
         """The tasks of the arm's runs."""
         return {task: info for run in self.runs.values() for task, info in run.tasks.items()}
+
+    @property
+    def changes(self) -> str:
+        """What the command line changed in the arm's experiment, as the arm's name says it."""
+        experiment = next((str(r.content["experiment"]) for r in self.runs.values()), self.name)
+        return self.name.removeprefix(experiment)
 
     @property
     def seeds(self) -> list[int]:

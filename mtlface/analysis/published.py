@@ -55,6 +55,8 @@ def _reasons(run: Run, source: Mapping[str, Any], metric_differs: str | None) ->
     reasons = []
     if run.data.get("root_kind") == "demo":
         return ("ours are rendered faces",)
+    if source["kind"] == "project" and run.arm != run.content["experiment"]:
+        reasons.append("this arm changes the original recipe")
     if metric_differs:
         reasons.append(" ".join(metric_differs.split()))
     if not source["agrees"]:

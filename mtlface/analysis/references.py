@@ -48,24 +48,22 @@ def _reference(
         if task in (run.content.get("references") or {})
     }
     if named:
-        candidates = [a for a in arms if a.name in named or a.label in named]
-        same = [a for a in candidates if a.group == arm.group]
-        candidates = same if len(same) == 1 else candidates
-        if len(candidates) == 1:
-            return candidates[0], None
+        candidates = [a for a in arms if named & _names(a)]
+        reference = _closest(arm, candidates)
+        if reference is not None:
+            return reference, None
         which = ", ".join(sorted(named))
+        found = f"{len(candidates)} such arms are" if candidates else "it is not"
         return None, (
-            f"{arm.label} names {which} as its single-task arm for {task}, and these runs hold "
-            f"{len(candidates)} of that name: no difference is given. Choose one with "
-            f"references.{task}=<arm>."
+            f"{arm.label} names {which} as its single-task arm for {task}, and {found} among these "
+            f"runs: no difference is given. Run it, or choose with references.{task}=<arm>."
         )
     if len(arm.tasks) == 1:
         return None, None
     singles = [a for a in arms if list(a.tasks) == [task]]
-    same = [a for a in singles if a.group == arm.group]
-    singles = same if len(same) == 1 else singles
-    if len(singles) == 1:
-        return singles[0], None
+    reference = _closest(arm, singles)
+    if reference is not None:
+        return reference, None
     if singles:
         names = ", ".join(a.label for a in singles)
         return None, (
@@ -76,6 +74,21 @@ def _reference(
         f"No single-task arm of {task} is among these runs, so nothing says whether sharing helped "
         f"it: train one with the same budget, or choose an arm with references.{task}=<arm>."
     )
+
+
+def _closest(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
+    """The candidate of the same sweep and with the same changes, else the unchanged one."""
+    for test in (
+        lambda a: a.group == arm.group,
+        lambda a: a.changes == arm.changes,
+        lambda a: not a.changes,
+    ):
+        candidates = [a for a in candidates if test(a)] or candidates
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _names(arm: Arm) -> set[str]:
+    return {arm.label, arm.name, *(str(r.content["experiment"]) for r in arm.runs.values())}
 
 
 def _check(arms: Sequence[Arm], chosen: Mapping[str, str]) -> None:

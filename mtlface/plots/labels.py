@@ -4,13 +4,13 @@ import re
 
 
 def wrap_name(name: str, width: int) -> str:
-    """Breaks a name into lines of at most `width` characters after `_`, `/`, `-`, `.` or a space.
+    """Breaks a name after `_/,=-.` or a space, into lines of at most `width` characters.
 
     A part that has none of them and is longer stays whole.
     """
     lines: list[str] = []
     current = ""
-    for part in re.findall(r".*?[_/\-. ]|.+$", name):
+    for part in re.findall(r".*?[_/,=\-. ]|.+$", name):
         if current and len(current) + len(part.rstrip()) > width:
             lines.append(current.rstrip())
             current = ""

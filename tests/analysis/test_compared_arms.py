@@ -118,6 +118,26 @@ def test_a_run_may_name_its_reference(tmp_path, run_writer):
     assert [d.reference for d in compare(read_runs([tmp_path])).verdicts] == ["small"]
 
 
+def test_a_changed_arm_is_set_against_the_reference_with_the_same_changes(tmp_path, run_writer):
+    names = {"references": {"gender": "single"}}
+    for change in ("", ",lr=0.1"):
+        run_writer(f"single{change}", 0, metrics(gender=0.6), experiment="single")
+        run_writer(
+            f"both{change}", 0, metrics(gender=0.8, landmarks=0.1), experiment="both", **names
+        )
+    other = "both,balancing=dwa"
+    run_writer(other, 0, metrics(gender=0.8, landmarks=0.1), experiment="both", **names)
+    found = {d.arm: d.reference for d in compare(read_runs([tmp_path])).verdicts}
+    assert found == {"both": "single", "both,lr=0.1": "single,lr=0.1", other: "single"}
+
+
+def test_a_named_reference_that_was_not_run_is_said(tmp_path, run_writer):
+    names = {"references": {"gender": "single"}}
+    run_writer("both", 0, metrics(gender=0.8, landmarks=0.1), **names)
+    notes = compare(read_runs([tmp_path])).notes
+    assert any("names single" in n and "it is not among these runs" in n for n in notes)
+
+
 @pytest.mark.parametrize(
     ("references", "words"),
     [

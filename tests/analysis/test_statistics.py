@@ -52,7 +52,7 @@ def test_unequal_lengths_are_refused():
         st.paired_seeds([1.0, 2.0], [1.0])
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(some.lists(some.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_statsmodels(p):
     assert st.holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
