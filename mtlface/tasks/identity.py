@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from typing_extensions import override
 
-from mtlface.data.schema import Category
+from mtlface.data.schema import Category, Labels
+from mtlface.tasks.auroc import MISSING
+from mtlface.tasks.gallery import GalleryTop1, VerificationAUC
 from mtlface.tasks.task import Batch, Task, names_of, where_labelled
+
+# The labels that matching needs, where the data has them: who it is even if training knows nobody
+# of that name, and which pictures are clean.
+PERSON, CONDITION, CLEAN = "person", "condition", "clear"
 
 
 class IdentityTask(Task[Category]):
-    """Closed-set identification by softmax over the people known in training.
+    """Identification by softmax over the people known in training, and by matching.
 
     The head gives an embedding; a classifier turns it into a logit a person.
+
+    Metrics: `top1` and `f1_macro` are of the classifier and count pictures of people known in
+    training. Where the data has the label `person`, `gallery_top1` and `verification_auc` match
+    embeddings with a gallery, see `mtlface.tasks.gallery`: the only ones that a split of strangers
+    has. So `gallery_top1` is the primary metric of data with people whom training does not know,
+    and `top1` that of all others.
 
     Args:
         embedding: E, the length of the embedding; by default that of the shared features.
@@ -36,13 +48,18 @@ class IdentityTask(Task[Category]):
         self,
         *,
         in_features: int,
+        labels: Labels,
         embedding: int | None = None,
         margin: Callable[..., nn.Module] | None = None,
+        primary: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.embedding = embedding or in_features
-        super().__init__(in_features=in_features, **kwargs)
+        super().__init__(in_features=in_features, labels=labels, primary=primary, **kwargs)
         classes = len(self.label.classes)
+        self.people, self.conditions = _category(labels, PERSON), _category(labels, CONDITION)
+        if primary is None and self.people and set(self.people.classes) - set(self.label.classes):
+            self.primary = "gallery_top1"
         self.classifier: nn.Module | None = None
         self.margin: Any = None
         if margin is None:
@@ -55,12 +72,19 @@ class IdentityTask(Task[Category]):
     def outputs(self) -> int:
         return self.embedding
 
+    @property
+    @override
+    def batch_labels(self) -> tuple[str, ...]:
+        matched = [label.name for label in (self.people, self.conditions) if label]
+        return (self.label.name, *(matched if self.people else ()))
+
     @override
     def forward(self, features: Tensor) -> Tensor:
         """Shared features (B, D) to logits and embedding side by side, (B, C + E)."""
         embedding = self.head(features)
         if self.classifier is None:
-            logits = self.margin.get_logits(embedding.float())
+            with _full_precision(embedding):
+                logits = self.margin.get_logits(embedding.float())
         else:
             logits = self.classifier(embedding)
         return torch.cat((logits.float(), embedding.float()), dim=1)
@@ -78,24 +102,63 @@ class IdentityTask(Task[Category]):
         if self.margin is None:
             return self.criterion(logits, target.clamp(min=0)), mask
         # The margin losses of the library take the mean by themselves and know no mask.
-        loss = self.margin(embedding[mask], target[mask]) if mask.any() else output.sum() * 0.0
+        with _full_precision(embedding):
+            loss = self.margin(embedding[mask], target[mask]) if mask.any() else output.sum() * 0.0
         return loss.expand(len(target)), mask
 
     @override
     def metrics(self) -> MetricCollection:
         classes = len(self.label.classes)
-        return MetricCollection(
-            {
-                "top1": MulticlassAccuracy(classes, average="micro"),
-                "f1_macro": MulticlassF1Score(classes, average="macro"),
-            }
-        )
+        found: dict[str, Any] = {
+            "top1": MulticlassAccuracy(classes, average="micro", ignore_index=MISSING),
+            "f1_macro": MulticlassF1Score(classes, average="macro", ignore_index=MISSING),
+            "known": SumMetric(nan_strategy="disable"),
+        }
+        if self.people:
+            found |= {"gallery_top1": GalleryTop1(), "verification_auc": VerificationAUC()}
+        return MetricCollection(found)
 
     @override
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         target = batch[self.label.name]
-        mask = target >= 0
-        metrics.update(self.split(output)[0][mask], target[mask])
+        logits, embedding = self.split(output)
+        matched = {}
+        if self.people:
+            matched = {"person": batch[self.people.name], "clean": self._clean(batch)}
+        # Each metric takes the arguments that it has.
+        metrics.update(
+            preds=logits, target=target, value=(target >= 0).float(), embedding=embedding, **matched
+        )
+
+    @override
+    def of_group(
+        self, output: Tensor, batch: Batch, rows: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A group's pictures, and the whole gallery for them to be matched with."""
+        if self.people is None:
+            return super().of_group(output, batch, rows)
+        rest = torch.ones(len(output), dtype=torch.bool)
+        rest[rows] = False
+        gallery = torch.nonzero(rest & (self._clean(batch) == 1))[:, 0]
+        output, part = super().of_group(output, batch, torch.cat((rows, gallery)))
+        identity = part[self.label.name].clone()
+        identity[len(rows) :] = MISSING  # so that the classifier's metrics are the group's own
+        return output, {**part, self.label.name: identity}
+
+    def _clean(self, batch: Batch) -> Tensor:
+        """1 for pictures of the gallery, 0 for others, −1 where the data does not say: (B,)."""
+        if self.conditions is None or CLEAN not in self.conditions.classes:
+            return torch.full_like(batch[self.label.name], MISSING)
+        return (batch[CONDITION] == self.conditions.classes.index(CLEAN)).long()
+
+    @override
+    def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = super().scalars(computed)
+        # Where nobody is known, torchmetrics counts 0 of 0 as 0.
+        measured = found.pop("known") > 0
+        return found | {
+            name: torch.where(measured, found[name], torch.nan) for name in ("top1", "f1_macro")
+        }
 
     @override
     def constant(self, batch: Batch) -> Tensor:
@@ -128,3 +191,13 @@ class IdentityTask(Task[Category]):
     @override
     def prediction_columns(self) -> tuple[str, ...]:
         return (self.label.name, f"{self.label.name}_probability")
+
+
+def _category(labels: Labels, name: str) -> Category | None:
+    label = labels.get(name)
+    return label if isinstance(label, Category) and label.classes else None
+
+
+def _full_precision(embedding: Tensor) -> torch.autocast:
+    """Margins are small angles: the three digits of bfloat16 do not hold them."""
+    return torch.autocast(embedding.device.type, enabled=False)

@@ -63,14 +63,24 @@ def constant_predictions(module: MultiTaskModule, train: Split, split: Split) ->
     return Predictions(outputs, split.targets)
 
 
-def score(module: MultiTaskModule, found: Predictions) -> dict[str, float]:
+def score(
+    module: MultiTaskModule, found: Predictions, rows: np.ndarray | None = None
+) -> dict[str, float]:
     """All metrics by `<task>/<metric>`, and scores across tasks by `score/<name>`.
 
     A metric without anything to count (no labels, one class only) is NaN.
+
+    Args:
+        module: The network with its tasks and scores.
+        found: Its predictions for a split.
+        rows: The positions of a group of pictures to score instead of all, int64 (n,).
     """
     metrics: dict[str, float] = {}
     for name, task in module.tasks.items():
-        computed = _compute(task, found.outputs[name], found.targets)
+        output, targets = found.outputs[name], found.targets
+        if rows is not None:
+            output, targets = task.of_group(output, targets, torch.from_numpy(rows))
+        computed = _compute(task, output, targets)
         metrics |= {f"{name}/{metric}": value for metric, value in computed.items()}
     for name, function in module.scores.items():
         if (value := function(metrics)) is not None:
@@ -82,11 +92,7 @@ def score_groups(module: MultiTaskModule, found: Predictions, table: FaceTable) 
     """The metrics of each group of pictures by `<task>/<metric>@<column>=<group>`."""
     metrics: dict[str, float] = {}
     for suffix, rows in groups(table, found.targets["index"].numpy()):
-        part = Predictions(
-            {name: output[rows] for name, output in found.outputs.items()},
-            {name: target[rows] for name, target in found.targets.items()},
-        )
-        scored = score(module, part)
+        scored = score(module, found, rows)
         metrics |= {f"{metric}@{suffix}": value for metric, value in scored.items()}
     return metrics
 

@@ -1,0 +1,96 @@
+"""How well embeddings match people who need not have been in training.
+
+Pictures are matched against a *gallery*: the clean pictures of a split, or where nothing says what
+is clean, the first picture of each person. All other pictures of the gallery's people are
+*queries*; the similarity is the cosine. Both metrics need a whole split at once, so their state is
+every embedding that they have seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import override
+
+from mtlface.tasks.auroc import defined_auroc
+
+
+class _GalleryMetric(Metric):
+    """Collects a split; a subclass says what its similarities are worth."""
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    embeddings: list[Tensor]
+    people: list[Tensor]
+    clean: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for state in ("embeddings", "people", "clean"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    @override
+    def update(self, embedding: Tensor, person: Tensor, clean: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            embedding: (B, E).
+            person: (B,) a number for each person, −1 where unknown.
+            clean: (B,) 1 for pictures of the gallery, 0 for others, −1 where nobody says.
+        """
+        known = person >= 0
+        self.embeddings.append(embedding[known].float())
+        self.people.append(person[known])
+        self.clean.append(clean[known])
+
+    @override
+    def compute(self) -> Tensor:
+        """The metric, a scalar; NaN where there is nothing to match."""
+        if not self.people:
+            return torch.tensor(torch.nan)
+        people, clean = dim_zero_cat(self.people), dim_zero_cat(self.clean)
+        unit = normalize(dim_zero_cat(self.embeddings), dim=1)
+        gallery = clean == 1 if (clean >= 0).any() else first_of_each(people)
+        queries = ~gallery & torch.isin(people, people[gallery])
+        if not queries.any():
+            return unit.new_tensor(torch.nan)
+        similarity = unit[queries] @ unit[gallery].T
+        return self._score(similarity, people[queries][:, None] == people[gallery])
+
+    def _score(self, similarity: Tensor, same: Tensor) -> Tensor:
+        """The metric of cosines (Q, G) and whether each is of one person, bool (Q, G)."""
+        raise NotImplementedError
+
+
+class GalleryTop1(_GalleryMetric):
+    """The share of queries whose most similar gallery picture shows the same person."""
+
+    @override
+    def _score(self, similarity: Tensor, same: Tensor) -> Tensor:
+        return same.gather(1, similarity.argmax(dim=1, keepdim=True)).float().mean()
+
+
+class VerificationAUC(_GalleryMetric):
+    """The area under the ROC curve of "same person?" over all pairs of query and gallery."""
+
+    @override
+    def _score(self, similarity: Tensor, same: Tensor) -> Tensor:
+        # Of −1..1, because torchmetrics takes what lies outside 0..1 for logits.
+        return defined_auroc((1 + similarity.flatten().clamp(-1, 1)) / 2, same.flatten().long())
+
+
+def first_of_each(people: Tensor) -> Tensor:
+    """Where each person occurs for the first time, bool (N,)."""
+    order = torch.arange(len(people), device=people.device)
+    _, number = torch.unique(people, return_inverse=True)
+    first = order.new_full((int(number.max()) + 1 if len(people) else 0,), len(people))
+    first.scatter_reduce_(0, number, order, reduce="amin")
+    mask = torch.zeros_like(people, dtype=torch.bool)
+    mask[first] = True
+    return mask
