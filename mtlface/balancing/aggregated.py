@@ -7,11 +7,17 @@ import torch
 from torch import Tensor, nn
 from torchjd.aggregation import Aggregator
 
-from mtlface.balancing.balancer import Balanced, Balancer, spread
+from mtlface.balancing.balancer import Balanced, Balancer
 from mtlface.balancing.bank import AggregatorBank
-from mtlface.balancing.jacobian import feature_jacobian, gramian, parameter_jacobian
+from mtlface.balancing.jacobian import (
+    check_trainable,
+    feature_jacobian,
+    gramian,
+    parameter_jacobian,
+)
 from mtlface.balancing.ranks import gramian_over_ranks, jacobian_over_ranks
 from mtlface.balancing.reroute import reroute
+from mtlface.balancing.spread import spread, spread_square
 from mtlface.errors import MtlfaceError
 
 
@@ -95,7 +101,7 @@ class Aggregated(Balancer):
             loss = reroute(kept.sum(), features, torch.zeros_like(rows[0]))
             loss = loss + _carrier(shared, gradient)
         return Balanced(
-            loss, spread(weights, index, len(losses)), _spread_square(gram, index, len(losses))
+            loss, spread(weights, index, len(losses)), spread_square(gram, index, len(losses))
         )
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -108,17 +114,6 @@ class Aggregated(Balancer):
             self._bank.load_state(state)
 
 
-def check_trainable(features: Tensor, shared: Sequence[nn.Parameter]) -> None:
-    """Raises a MtlfaceError if no task gradient reaches the trunk."""
-    if not features.requires_grad or len(shared) == 0:
-        raise MtlfaceError(
-            "balancing: this method compares the tasks' gradients in the shared trunk, and the "
-            "trunk is frozen (no trainable parameter before the features), so there is nothing to "
-            "compare. Unfreeze it, or choose balancing=fixed or another method that needs losses "
-            "only."
-        )
-
-
 def _carrier(shared: Sequence[nn.Parameter], gradient: Tensor) -> Tensor:
     """Returns a zero whose derivative by the shared parameters is ``gradient`` ``(P,)``."""
     pieces = torch.split(gradient.detach(), [p.numel() for p in shared])
@@ -128,9 +123,3 @@ def _carrier(shared: Sequence[nn.Parameter], gradient: Tensor) -> Tensor:
         step = (parameter - parameter.detach()).flatten()
         total = total + (step * piece).sum()
     return total
-
-
-def _spread_square(gram: Tensor, index: Tensor, size: int) -> Tensor:
-    whole = torch.full((size, size), torch.nan, device=gram.device)
-    whole[index.unsqueeze(1), index] = gram.float()
-    return whole

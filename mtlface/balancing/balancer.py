@@ -116,10 +116,3 @@ class Balancer(nn.Module, ABC):
 
     def end_epoch(self) -> None:
         """Rolls the history of epoch averages forward; called after each training epoch."""
-
-
-def spread(values: Tensor, index: Tensor, size: int, fill: float = 0.0) -> Tensor:
-    """Returns a vector ``(size,)`` with ``values`` at ``index`` and ``fill`` elsewhere."""
-    return torch.full((size,), fill, dtype=values.dtype, device=values.device).index_copy(
-        0, index.to(values.device), values
-    )

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mtlface.balancing.aggregated import _spread_square, check_trainable
 from mtlface.balancing.balancer import Balanced, Balancer
-from mtlface.balancing.jacobian import feature_jacobian, gramian
+from mtlface.balancing.jacobian import check_trainable, feature_jacobian, gramian
 from mtlface.balancing.ranks import gramian_over_ranks
+from mtlface.balancing.spread import spread_square
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
@@ -71,7 +71,7 @@ class GradNorm(Balancer):
         return Balanced(
             loss,
             torch.where(here, weights, torch.zeros_like(weights)),
-            _spread_square(gram, index, len(losses)),
+            spread_square(gram, index, len(losses)),
         )
 
     def _learn(self, losses: Tensor, norms: Tensor, index: Tensor) -> None:
