@@ -143,6 +143,7 @@ def test_a_batch_without_labels_gives_a_step_of_zero(name, level, network, tasks
     assert out.loss == 0 and not grads(out.loss, list(network.parameters())).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "level"), ALL)
 def test_forty_tasks(name, level, batch):
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ SCALE_FREE = [agg.PCGrad, agg.MGDA, agg.IMTLG, agg.AlignedMTL, UPGRAD, DUALPROJ,
 
 seeds = st.integers(0, 10_000)
 scales = st.floats(-6.0, 6.0).map(lambda exponent: 10.0**exponent)
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=8, deadline=None)
 BANKS = {}
 
 
@@ -118,7 +118,7 @@ def degenerate(kind, seed):
     [*SCALE_FREE, agg.GradVac, agg.PCD, FAIRGRAD, agg.NashMTL],
     ids=lambda f: getattr(f, "func", f).__name__,
 )
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=seeds)
 def test_weights_are_finite_for_any_gradients(factory, kind, seed):
     if factory is agg.NashMTL:

@@ -51,7 +51,7 @@ def test_two_steps_by_hand(trunk):
 def test_weights_follow_the_inverse_gradient_norms_for_alpha_zero(trunk):
     directions = torch.tensor([[1.0, 0.0], [0.0, 10.0]])
     balancer = GradNorm(("a", "b"), alpha=0.0)
-    for _ in range(300):
+    for _ in range(100):
         _, out = run(balancer, trunk, directions, torch.ones(2))
     sizes = out.weights * torch.tensor([1.0, 10.0])
     assert sizes[0] / sizes[1] == pytest.approx(1, abs=0.3)
