@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mtlface.errors import MtlfaceError, did_you_mean
@@ -26,6 +27,7 @@ Often changed
   seed=0,1,2            with a sweep or -m: several seeds
   pretrained=true       ImageNet weights; or the path of a local state dict
   trainer.max_epochs=N  data.batch_size=N  data.image_size=[H,W]  optimizer.lr=X  outputs=FOLDER
+  --config-dir FOLDER   your own configs beside these: FOLDER/experiment/NAME.yaml, FOLDER/task/…
   --cfg job             print the composed config and stop;  --info defaults: where it comes from
 """
 
@@ -60,18 +62,22 @@ def menu(conf: Path) -> str:
     return "\n".join([*parts, "Other groups", *rows, "", OPTIONS])
 
 
-def check_choices(conf: Path, arguments: list[str]) -> None:
+def check_choices(confs: Sequence[Path], arguments: Sequence[str]) -> None:
     """Checks the options chosen on the command line.
+
+    Args:
+        confs: The config folders, ours and the user's.
+        arguments: The command line.
 
     Raises:
         MtlfaceError: A group has no such option; the nearest is suggested.
     """
-    known_groups = groups(conf)
+    known_groups = {group for conf in confs for group in groups(conf)}
     for argument in arguments:
         match = OVERRIDE.match(argument)
         if not match or match["key"] not in known_groups:
             continue
-        known = [path.stem for path in (conf / match["key"]).glob("*.yaml")]
+        known = [path.stem for conf in confs for path in (conf / match["key"]).glob("*.yaml")]
         for name in re.split(r"[,\[\] ]+", match["value"]):
             if name and name != "null" and name not in known:
                 raise MtlfaceError(

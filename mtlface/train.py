@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import argparse
 import sys
-import warnings
 from pathlib import Path
-from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-
-from mtlface.arm import arm_name
 from mtlface.door import config_folder, guarded
-from mtlface.menu import check_choices, menu
+from mtlface.errors import MtlfaceError
 
-log = logging.getLogger(__name__)
-
-OmegaConf.register_new_resolver("mtlface.arm", arm_name, replace=True)
+MULTIRUN = {"-m", "--multirun"}
 
 
 def main() -> None:
@@ -27,43 +18,40 @@ def main() -> None:
 
 
 def _main() -> int:
+    from mtlface.menu import check_choices, menu
+
     arguments, conf = sys.argv[1:], config_folder()
     if not arguments or {"-h", "--help"} & set(arguments):
         print(menu(conf))
         return 0
-    check_choices(conf, arguments)
-    sys.argv[1:] = _into_sweep(conf, arguments)
-    hydra.main(config_path=str(conf), config_name="train", version_base="1.3")(_job)()
-    return 0
+    overrides, flags, own = _parsed(arguments)
+    check_choices([conf, *own], overrides)
+    from mtlface.training.sweeps.job import job
+
+    if flags - MULTIRUN:
+        # --cfg, --info and their like only show something; that is Hydra's own business.
+        import hydra
+
+        hydra.main(config_path=str(conf), config_name="train", version_base="1.3")(job)()
+        return 0
+    from mtlface.training.sweeps.launch import start
+
+    if own:
+        overrides.append(f"hydra.searchpath=[{','.join(f'file://{path}' for path in own)}]")
+    return start(conf, overrides, multirun=bool(flags))
 
 
-def _into_sweep(conf: Path, arguments: list[str]) -> list[str]:
-    """Lets the command line choose the seeds or arms of a sweep, instead of multiplying them."""
-    sweep = next((a.partition("=")[2] for a in arguments if a.startswith("sweep=")), None)
-    if sweep in {None, "null"}:
-        return arguments
-    swept = OmegaConf.load(conf / "sweep" / f"{sweep}.yaml").hydra.sweeper.params
-    changed = {}
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in swept:
-            changed[argument] = f"hydra.sweeper.params.{key}='{value}'"
-    return [changed.get(argument, argument) for argument in arguments]
-
-
-def _job(cfg: DictConfig) -> dict[str, Any]:
-    # Imported here so that --help and composing a config stay fast.
-    import torch
-
-    from mtlface.training.run import run
-
-    warnings.filterwarnings("ignore", module="lightning|torch.optim.lr_scheduler")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    torch.set_float32_matmul_precision("high")
-    hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
-    overrides = list(hydra_config.overrides.task)
-    return run(cfg, folder, arm_name(cfg.name, overrides), overrides)
+def _parsed(arguments: list[str]) -> tuple[list[str], set[str], list[Path]]:
+    """The overrides, the flags, and the user's own config folders."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", action="append", default=[])
+    known, rest = parser.parse_known_args(arguments)
+    own = [Path(folder).absolute() for folder in known.config_dir]
+    for folder in own:
+        if not folder.is_dir():
+            raise MtlfaceError(f"--config-dir {folder}: there is no such folder.")
+    flags = {argument for argument in rest if argument.startswith("-")}
+    return [argument for argument in rest if argument not in flags], flags, own
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ class LossMeter(nn.Module):
         return {f"{split}/loss": means.sum()} | named
 
     def bad(self) -> tuple[str, int] | None:
-        """The loss that was not finite first, and at which step; waits for the device."""
+        """The loss that was not finite first, and at which step; waits for the device.
+
+        All ranks get the same answer, so that they stop together.
+        """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(self.first_bad_step, torch.distributed.ReduceOp.MIN)
         step, which = self.first_bad_step.min(dim=0)
         return None if step == NEVER else (self.names[int(which)], int(step))

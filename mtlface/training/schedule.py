@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch.optim import Optimizer
+if TYPE_CHECKING:  # a sweep looks into this package before there is a need for torch
+    from torch.optim import Optimizer
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""The callback that tells how far training is: to a listener, or as a progress bar."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from mtlface.training import reports
+
+SECONDS_BETWEEN_REPORTS = 1.0
+
+
+def progress_callbacks(monitor: str, mode: str, bar: bool) -> list[Callback]:
+    """Reports where someone listens; else a bar, for a run that has the terminal for itself.
+
+    Args:
+        monitor: The metric that picks the best epoch.
+        mode: Whether `min` or `max` of it is best.
+        bar: Whether a bar is wanted at all.
+    """
+    if (listener := reports.listener()) is not None:
+        return [Reports(listener, monitor, mode)]
+    return [TQDMProgressBar(leave=False)] if bar else []
+
+
+class Reports(Callback):
+    """Tells a listener how far training is, about every second and after every epoch.
+
+    Args:
+        listener: Who is told.
+        monitor: The metric that picks the best epoch.
+        mode: Whether `min` or `max` of it is best.
+    """
+
+    def __init__(self, listener: reports.Listener, monitor: str, mode: str) -> None:
+        self.listener, self.monitor = listener, monitor
+        self.better = min if mode == "min" else max
+        self.value: float | None = None
+        self.best: float | None = None
+        self._begun = self._told = 0.0
+        self._first = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock; a resumed run begins at a later epoch."""
+        self._begun, self._first = time.monotonic(), trainer.current_epoch
+        self._tell(trainer, trainer.current_epoch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tells now and then; no metric is looked at, so no step waits for the device."""
+        if time.monotonic() - self._told >= SECONDS_BETWEEN_REPORTS:
+            done = (batch_idx + 1) / (int(trainer.num_training_batches) + 1)
+            self._tell(trainer, trainer.current_epoch + done)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells the epoch's monitor."""
+        if self.monitor in trainer.callback_metrics:
+            self.value = float(trainer.callback_metrics[self.monitor])
+            # On resuming, the checkpoint knows the best of the epochs before.
+            before = getattr(trainer.checkpoint_callback, "best_model_score", None)
+            known = [self.value, *([] if before is None else [float(before)])]
+            self.best = self.better([*known, *([] if self.best is None else [self.best])])
+        self._tell(trainer, trainer.current_epoch + 1)
+
+    def _tell(self, trainer: Trainer, epoch: float) -> None:
+        if not trainer.is_global_zero:
+            return
+        self._told = time.monotonic()
+        epochs, since = int(trainer.max_epochs or 0), epoch - self._first
+        left = (self._told - self._begun) / since * (epochs - epoch) if since > 0 else None
+        progress = reports.Progress(float(epoch), epochs, self.monitor, self.value, self.best, left)
+        self.listener.went_on(Path(trainer.default_root_dir), progress)

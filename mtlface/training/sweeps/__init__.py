@@ -1,0 +1,1 @@
+"""Sweeps: every arm over every seed, none twice, none lost."""

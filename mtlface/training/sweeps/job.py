@@ -1,0 +1,115 @@
+"""One job of a sweep, or the only one: skip what is done, run the rest, write down failures.
+
+Nothing here imports torch before there is something to train.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mtlface.atomic import write_text
+from mtlface.errors import MtlfaceError, disk_error
+from mtlface.training.arm import arm_name
+from mtlface.training.ranks import is_first_rank, repeatable
+from mtlface.training.reports import Lines, Listener, Outcome, heard_by, listener
+from mtlface.training.result import config_fingerprint, read_result
+
+log = logging.getLogger(__name__)
+
+
+def is_done(folder: Path, fingerprint: str) -> bool:
+    """Whether a run folder holds the result of this very configuration."""
+    result = read_result(folder / "result.json")
+    return result is not None and result.get("config_fingerprint") == fingerprint
+
+
+def job(cfg: DictConfig) -> Outcome:
+    """What Hydra calls, in this process or in another one, with a composed config.
+
+    An error does not leave it, so that other jobs go on: it is the outcome, and lies in the run
+    folder as `error.json` until the run succeeds. With `debug=true` or HYDRA_FULL_ERROR=1 it does.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if not is_first_rank():
+        logging.getLogger().setLevel(logging.ERROR)
+        # What a user can mend, the first rank says as well. A rank that ended with an error would
+        # make Lightning kill the first one, and with it the other runs of a sweep.
+        with heard_by(None), suppress(MtlfaceError):
+            _train(cfg, folder)
+        return Outcome(folder, "done")
+    who = listener() or _own_listener()
+    with heard_by(who):
+        outcome = _outcome(cfg, folder, who)
+    if who is not None:
+        who.ended(outcome)
+    return outcome
+
+
+def _own_listener() -> Listener | None:
+    """A bar needs a terminal, and no other job that draws on it."""
+    alone = HydraConfig.get().mode != RunMode.MULTIRUN
+    return None if alone and sys.stderr.isatty() else Lines()
+
+
+def _outcome(cfg: DictConfig, folder: Path, who: Listener | None) -> Outcome:
+    if is_done(folder, config_fingerprint(cfg)):
+        return Outcome(folder, "skipped")
+    if who is not None:
+        who.started(folder)
+    began, failure = time.monotonic(), folder / "error.json"
+    failure.unlink(missing_ok=True)
+    try:
+        with repeatable(HydraConfig.get().overrides):
+            _train(cfg, folder)
+    except Exception as error:
+        known = error if isinstance(error, MtlfaceError) else disk_error(error)
+        line = _one_line(known or error)
+        with suppress(OSError):  # the disk may be what failed
+            write_text(failure, json.dumps({"error": line}) + "\n")
+        if cfg.debug or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        log.debug("The stack trace of the failure", exc_info=True)  # into the run's train.log
+        outcome = Outcome(folder, "failed", time.monotonic() - began, line, known is not None)
+    else:
+        failure.unlink(missing_ok=True)
+        outcome = Outcome(folder, "done", time.monotonic() - began)
+    gc.collect()  # the next job wants the memory that this one's cycles hold
+    return outcome
+
+
+def _one_line(error: Exception) -> str:
+    """An error as a table has room for it; CUDA's have many lines, and some have none."""
+    line = " ".join(str(error).split())
+    return line if isinstance(error, MtlfaceError) else f"{type(error).__name__}: {line}"
+
+
+def _train(cfg: DictConfig, folder: Path) -> None:
+    import torch
+
+    from mtlface.training.run import run
+
+    warnings.filterwarnings("ignore", module="lightning|torch.optim.lr_scheduler")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    torch.set_float32_matmul_precision("high")
+    overrides = list(HydraConfig.get().overrides.task)
+    arm = arm_name(cfg.name, overrides, OmegaConf.select(cfg, "balancing.level"))
+    try:
+        run(cfg, folder, arm, overrides)
+    except SystemExit as error:
+        # Lightning's way to end after Ctrl-C.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise

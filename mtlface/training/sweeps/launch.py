@@ -1,0 +1,120 @@
+"""From a command line to runs: compose, plan, start what is not done, say how it went."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+# Hydra makes the context of its plugins from this class, and has no other name for it.
+from hydra._internal.callbacks import Callbacks
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log, run_job
+from hydra.initialize import initialize_config_dir
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+
+from mtlface.training.reports import Outcome, heard_by
+from mtlface.training.sweeps.job import job
+from mtlface.training.sweeps.mistakes import explained
+from mtlface.training.sweeps.overview import Overview
+from mtlface.training.sweeps.plan import PlannedRun, plan
+from mtlface.training.sweeps.summary import outcomes, show, summary
+
+log = logging.getLogger(__name__)
+
+FAILED = 1
+IN_THIS_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+def start(conf: Path, overrides: Sequence[str], multirun: bool) -> int:
+    """Runs what the command line asks for and returns the exit code.
+
+    Args:
+        conf: The folder of the configs.
+        overrides: The command line without its flags.
+        multirun: Whether several values of a key mean several runs, as `-m` says.
+
+    Raises:
+        MtlfaceError: The command line does not make a config.
+    """
+    with initialize_config_dir(str(conf), job_name="train", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        with explained(overrides, loader.list_groups("")):
+            cfg = compose(loader, list(overrides), multirun)
+            runs = plan(loader, cfg) if cfg.hydra.mode == RunMode.MULTIRUN else []
+        configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks(cfg))
+        return _sweep(cfg, context, runs) if runs else _single(cfg, context)
+
+
+def compose(loader: ConfigLoader, overrides: list[str], multirun: bool) -> DictConfig:
+    """The config of the only run, or the one that all runs of a sweep share."""
+    if multirun:
+        overrides = [*overrides, "hydra.mode=MULTIRUN"]
+    # A sweep= sets the mode in its file, so that it is known only afterwards.
+    cfg = loader.load_configuration(
+        "train", overrides, RunMode.MULTIRUN, validate_sweep_overrides=False
+    )
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    if cfg.hydra.mode != RunMode.MULTIRUN and any(o.is_sweep_override() for o in parsed):
+        return loader.load_configuration("train", overrides, RunMode.RUN)  # raises, with a reason
+    return cfg
+
+
+def _single(cfg: DictConfig, context: HydraContext) -> int:
+    returned = run_job(
+        task_function=job,
+        config=cfg,
+        job_dir_key="hydra.run.dir",
+        job_subdir_key=None,
+        hydra_context=context,
+    )
+    outcome: Outcome = returned.return_value
+    if outcome.state != "failed":
+        return 0
+    print(f"error: {outcome.error}", file=sys.stderr)
+    if not outcome.expected:
+        print(f"The stack trace is in {outcome.folder / 'train.log'}.", file=sys.stderr)
+    return 2 if outcome.expected else FAILED
+
+
+def _sweep(cfg: DictConfig, context: HydraContext, runs: list[PlannedRun]) -> int:
+    done_before = {run.folder for run in runs if run.done}
+    todo = [run for run in runs if run.folder not in done_before]
+    for run in todo:
+        (run.folder / "error.json").unlink(missing_ok=True)
+        if run.stale:
+            log.warning("%s holds another configuration's result; it is run anew.", run.folder)
+    console = Console()
+    live = console.is_terminal and cfg.hydra.launcher._target_ == IN_THIS_PROCESS
+    overview = Overview(runs, console) if live and todo else None
+    with overview or nullcontext(), heard_by(overview):
+        _launch(cfg, context, todo)
+    ended = outcomes(runs, done_before)
+    show(summary(runs, ended, list(cfg.hydra.overrides.hydra)))
+    return 0 if all(r.folder in ended and ended[r.folder].error is None for r in runs) else FAILED
+
+
+def _launch(cfg: DictConfig, context: HydraContext, todo: list[PlannedRun]) -> None:
+    if not todo:
+        return
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=job, config=cfg
+    )
+    try:
+        returned = launcher.launch([list(run.overrides) for run in todo], initial_job_idx=0)
+    except Exception as error:
+        # A worker or a cluster job was killed; what the others did is in their folders.
+        if cfg.debug:
+            raise
+        log.error("The launcher stopped: %s: %s", type(error).__name__, error)
+        return
+    for one in returned:
+        _ = one.return_value  # raises what a job let through on purpose

@@ -1,0 +1,106 @@
+"""What a sweep says at its end: how each run is, and how to go on with those that failed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from mtlface.training.reports import Outcome, duration
+from mtlface.training.result import read_result
+from mtlface.training.sweeps.plan import PlannedRun
+
+COMMAND = "python -m mtlface.train"
+
+
+def outcomes(runs: Iterable[PlannedRun], done_before: Collection[Path]) -> dict[Path, Outcome]:
+    """How the runs ended, read from their folders: they may have run on other machines.
+
+    A run with neither a result nor an error has no outcome: it was cut off, or never started.
+    """
+    found = {}
+    for run in runs:
+        if run.done:
+            result = read_result(run.folder / "result.json") or {}
+            seconds = float(result.get("timing", {}).get("fit_s", 0.0))
+            state = "skipped" if run.folder in done_before else "done"
+            found[run.folder] = Outcome(run.folder, state, seconds)  # type: ignore[arg-type]
+        elif (error := _error(run.folder)) is not None:
+            found[run.folder] = Outcome(run.folder, "failed", error=error)
+    return found
+
+
+def _error(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / "error.json").read_bytes())["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def summary(
+    runs: Sequence[PlannedRun], ended: Mapping[Path, Outcome], hydra_overrides: Sequence[str]
+) -> Group:
+    """A line a run, each reason once, and the commands that repeat what is missing.
+
+    Args:
+        runs: All runs of the sweep.
+        ended: How they ended.
+        hydra_overrides: The command line's `hydra.…` changes.
+    """
+    table = Table(box=None, padding=(0, 1))
+    for name in ("arm", "seed", "state", "best", "training"):
+        table.add_column(name, justify="right" if name in {"seed", "training"} else "left")
+    reasons: dict[str, int] = {}
+    for run in runs:
+        outcome = ended.get(run.folder)
+        state, style = "not finished", "yellow"
+        if outcome is not None and outcome.error is not None:
+            number = reasons.setdefault(outcome.error, len(reasons) + 1)
+            state, style = f"failed [{number}]", "red"
+        elif outcome is not None:
+            state, style = outcome.state, "dim" if outcome.state == "skipped" else "green"
+        training = duration(outcome.seconds) if outcome and not outcome.error else ""
+        best = _best(run) if outcome and not outcome.error else ""
+        table.add_row(Text(run.arm), run.seed, Text(state, style), best, training)
+    parts: list[Table | Text] = [table]
+    parts += [Text(f"[{number}] {error}", "red") for error, number in reasons.items()]
+    left = [r for r in runs if r.folder not in ended or ended[r.folder].error is not None]
+    if left:
+        parts.append(Text(f"{len(left)} of {len(runs)} runs are not done. To run just those:"))
+        parts += [Text(f"  {line}", "bold") for line in commands(left, hydra_overrides)]
+    return Group(*parts)
+
+
+def commands(runs: Sequence[PlannedRun], hydra_overrides: Sequence[str]) -> list[str]:
+    """Command lines that start just these runs, one for all seeds of an arm."""
+    seeds: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for run in runs:
+        rest = tuple(o for o in run.overrides if not o.startswith("seed="))
+        seeds[rest].append(next((o[5:] for o in run.overrides if o.startswith("seed=")), ""))
+    kept = [o for o in hydra_overrides if not o.startswith(("hydra.mode=", "hydra.sweeper."))]
+    lines = []
+    for rest, chosen in seeds.items():
+        several = [] if any(o.startswith("sweep=") for o in rest) else ["-m"]
+        seed = [f"seed={','.join(chosen)}"] if any(chosen) else []
+        lines.append(f"{COMMAND} {shlex.join([*several, *rest, *seed, *kept])}")
+    return lines
+
+
+def show(group: Group) -> None:
+    """Prints a summary; a file or a pipe gets lines that are not wrapped at 80 columns."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=200)
+    console.print(group, highlight=False, soft_wrap=True)
+
+
+def _best(run: PlannedRun) -> str:
+    monitor = (read_result(run.folder / "result.json") or {}).get("monitor", {})
+    if monitor.get("best") is None:
+        return ""
+    return f"{monitor['name']} {monitor['best']:.4g}"
