@@ -20,6 +20,7 @@ from mtlface.training.callbacks import History
 from mtlface.training.evaluation import Evaluation
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.result import SCHEMA
+from mtlface.training.watch import BalancingWatch
 
 PACKAGES = ("mtlface", "torch", "torchvision", "lightning", "torchmetrics", "torchjd", "numpy")
 
@@ -61,6 +62,7 @@ def record(
     """
     device, table = trainer.strategy.root_device, datamodule.table
     history = next(c for c in _callbacks(trainer) if isinstance(c, History))
+    watch = next(c for c in _callbacks(trainer) if isinstance(c, BalancingWatch))
     best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
     return {
         "schema": SCHEMA,
@@ -81,7 +83,7 @@ def record(
         },
         "directions": directions(module),
         "references": OmegaConf.to_container(cfg.references),
-        "metrics": found.metrics,
+        "metrics": found.metrics | watch.averages(),
         "trivial": found.trivial,
         "monitor": {
             "name": cfg.monitor.name,
@@ -144,6 +146,7 @@ def environment(device: torch.device, precision: str) -> dict[str, str]:
     cuda = device.type == "cuda"
     return {
         **{name: found for name in PACKAGES if (found := _version(name))},
+        "torch": torch.__version__,  # with the CUDA that it was built for
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",

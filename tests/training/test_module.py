@@ -1,0 +1,140 @@
+"""The module adds nothing of its own to its tasks, and a bad loss has a name."""
+
+import copy
+
+import pytest
+import torch
+from lightning import Callback, Trainer
+
+from mtlface.errors import MtlfaceError
+from mtlface.training.build import build_datamodule, build_module
+from mtlface.training.callbacks import StopOnBadLoss
+
+
+@pytest.fixture
+def built(composed):
+    """A module and its data for these overrides, with weights that depend on the seed alone."""
+
+    def of(*overrides):
+        cfg = composed("experiment=tiny", *overrides)
+        datamodule = build_datamodule(cfg)
+        torch.manual_seed(0)
+        module = build_module(cfg, datamodule.table.labels)
+        tasks = module.tasks.values()
+        datamodule.batch_labels = tuple(n for task in tasks for n in task.batch_labels)
+        return module, datamodule
+
+    return of
+
+
+def first_batch(datamodule):
+    return next(iter(datamodule.train_dataloader()))
+
+
+def gradients(module):
+    return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+
+
+def fit(module, datamodule, *callbacks, **settings):
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
+        callbacks=[*callbacks], **settings,
+    )  # fmt: skip
+    trainer.fit(module, datamodule)
+
+
+@pytest.mark.parametrize("balancing", ["fixed", "uncertainty", "pcgrad", "gradnorm", "famo"])
+def test_a_module_with_one_task_steps_as_the_task_alone(built, balancing):
+    module, datamodule = built("task=[gender]", f"balancing={balancing}")
+    alone = copy.deepcopy(module)
+    batch = first_batch(datamodule)
+    loss = module.training_step(batch, 0)
+    loss.backward()
+    task = alone.tasks["gender"]
+    expected = task.losses(task(alone.backbone(batch["image"])), batch)[0].sum()
+    expected.backward()
+    assert torch.equal(loss, expected)
+    found, wanted = gradients(module), gradients(alone)
+    assert found.keys() == wanted.keys() and found
+    assert all(torch.equal(found[name], wanted[name]) for name in found)
+
+
+def test_the_fixed_step_of_two_tasks_is_the_sum_of_their_weighted_losses(built):
+    module, datamodule = built("tasks.gender.weight=0.5")
+    batch = first_batch(datamodule)
+    losses, counts = module.losses(module(batch["image"]), batch)
+    assert module.loss_names == ("gender", "landmarks")
+    assert counts.tolist() == [8, 80]
+    assert module.training_step(batch, 0).item() == pytest.approx(losses.sum().item())
+
+
+def test_a_task_without_labels_in_the_batch_moves_nothing(built):
+    module, datamodule = built()
+    batch = first_batch(datamodule)
+    batch["landmarks"] = torch.full_like(batch["landmarks"], torch.nan)
+    module.training_step(batch, 0).backward()
+    assert all((p.grad == 0).all() for p in module.tasks["landmarks"].parameters())
+    alone, _ = built("task=[gender]")
+    alone.load_state_dict(module.state_dict(), strict=False)
+    alone.training_step(batch, 0).backward()
+    for name, gradient in gradients(alone).items():
+        torch.testing.assert_close(gradients(module)[name], gradient)
+
+
+def test_accumulated_steps_are_the_step_of_the_whole_batch(built):
+    ends = []
+    for size, several in ((8, 1), (4, 2), (2, 4)):
+        module, datamodule = built(f"data.batch_size={size}", "optimizer=sgd")
+        fit(module, datamodule, max_epochs=2, accumulate_grad_batches=several)
+        ends.append(torch.cat([p.detach().flatten() for p in module.parameters()]))
+    start = torch.cat([p.detach().flatten() for p in built()[0].parameters()])
+    assert (ends[0] - start).abs().max() > 1e-2
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(ends[2], ends[0], rtol=1e-3, atol=1e-5)
+
+
+class Poison(Callback):
+    """Breaks one task's head at one step."""
+
+    def __init__(self, task, step):
+        self.task, self.step = task, step
+
+    def on_train_batch_start(self, trainer, pl_module, *_):
+        if trainer.global_step == self.step:
+            with torch.no_grad():
+                pl_module.tasks[self.task].head.bias.fill_(torch.nan)
+
+
+@pytest.mark.parametrize("every", [1, 100])
+@pytest.mark.parametrize(("task", "step"), [("landmarks", 2), ("gender", 1)])
+def test_a_loss_that_is_no_number_is_named_with_its_step(built, every, task, step):
+    module, datamodule = built("data.batch_size=4")
+    with pytest.raises(MtlfaceError, match=rf"loss of '{task}' .* since step {step} \(epoch 0\)"):
+        fit(module, datamodule, Poison(task, step), StopOnBadLoss(every), max_epochs=2)
+
+
+def test_the_validation_loss_is_the_mean_over_labels_however_they_are_batched(built):
+    class Recorder(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            self.found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+    found = []
+    for size in (4, 3, 1):
+        module, datamodule = built(f"data.batch_size={size}")
+        split = datamodule.split("val")
+        split._targets["gender"][[0, 2]] = -1
+        datamodule.split = lambda name, split=split: split
+        recorder = Recorder()
+        trainer = Trainer(
+            accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[recorder]
+        )
+        trainer.validate(module, datamodule, verbose=False)
+        found.append(recorder.found)
+        whole = split.batch(torch.arange(4).numpy())
+        losses, counts = module.losses(module(whole["image"]), whole)
+        assert counts.tolist() == [2, 40]
+        assert recorder.found["val/loss/gender"] == pytest.approx(losses[0].item(), rel=1e-5)
+        assert recorder.found["val/loss"] == pytest.approx(losses.sum().item(), rel=1e-5)
+    assert found[0] == pytest.approx(found[1], rel=1e-5, nan_ok=True)
+    assert found[0] == pytest.approx(found[2], rel=1e-5, nan_ok=True)

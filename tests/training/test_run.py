@@ -1,0 +1,196 @@
+"""A run leaves a result that holds the contract, the same for the same seed, of its best epoch."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from mtlface.data.celeba import CelebA
+from mtlface.errors import MtlfaceError
+from mtlface.training.run import run
+
+PER_TASK = {
+    "gender": {"accuracy", "precision", "recall", "f1", "f1_macro", "auroc"},
+    "landmarks": {"mse_px", "mae", "mse", "rmse", "nme", "nme_image", "auc08", "fr08"},
+}
+
+
+@pytest.fixture(scope="module")
+def train(composed):
+    def of(folder, *overrides, experiment="tiny"):
+        cfg = composed(f"experiment={experiment}", *overrides)
+        run(cfg, folder, arm=cfg.name, overrides=list(overrides))
+        return json.loads((folder / "result.json").read_text(), parse_constant=pytest.fail)
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def finished(train, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, train(folder, "seed=3")
+
+
+def numbers(value):
+    if isinstance(value, dict):
+        return [n for item in value.values() for n in numbers(item)]
+    if isinstance(value, list):
+        return [n for item in value for n in numbers(item)]
+    return [value] if isinstance(value, float) else []
+
+
+def test_the_result_holds_the_contract(finished):
+    _, result = finished
+    assert result["schema"] == 1
+    assert result["experiment"] == result["arm"] == "tiny"
+    assert result["seed"] == 3 and result["overrides"] == ["seed=3"]
+    data = result["data"]
+    assert (data["name"], data["root_kind"]) == ("celeba", "folder")
+    assert data["counts"] == {"train": 16, "val": 4, "test": 4}
+    assert len(data["fingerprint"]) == 16
+    expected = {
+        f"{split}/{task}/{metric}"
+        for split in ("val", "test")
+        for task, metrics in PER_TASK.items()
+        for metric in metrics
+    }
+    watched = {name for name in result["metrics"] if name.startswith("balance/")}
+    assert set(result["metrics"]) - watched == set(result["trivial"]) == expected
+    assert "balance/cosine/gender/landmarks" in watched
+    assert result["monitor"]["name"] == "val/loss" and result["monitor"]["epoch"] in (0, 1)
+    assert result["timing"]["epochs"] == 2
+    assert result["timing"]["fit_s"] > 0
+    pictures = result["timing"]["images_per_s"] * result["timing"]["fit_s"]
+    assert pictures == pytest.approx(2 * 16)
+    convolutions = 9 * (3 * 32 + 32 * 64 + 64 * 128) + 32 + 64 + 128
+    assert result["model"]["parameters"] == convolutions + 2049 * 256 + 257 * (1 + 10)
+    assert result["environment"]["torch"] == torch.__version__
+    assert result["environment"]["device"] == "cpu"
+    assert result["environment"]["precision"] == "32-true"
+    assert "git" in result
+    assert all(math.isfinite(number) for number in numbers(result))
+
+
+def test_metrics_without_a_better_end_are_not_among_the_directions(finished):
+    _, result = finished
+    assert {f"test/{name}" for name in result["directions"]} == {
+        name for name in result["metrics"] if name.startswith("test/")
+    }
+    assert result["directions"]["gender/auroc"] and not result["directions"]["landmarks/nme"]
+
+
+def test_the_predictions_are_of_the_test_split_and_make_the_metrics(finished, faces):
+    folder, result = finished
+    predictions = pd.read_csv(folder / "test_predictions.csv")
+    table = CelebA().read(faces, seed=0)
+    assert predictions["image"].tolist() == table.frame["image"][table.rows("test")].tolist()
+    right = (predictions["gender"] == predictions["gender_true"]).mean()
+    assert right == pytest.approx(result["metrics"]["test/gender/accuracy"])
+    assert predictions["gender/error"].mean() == pytest.approx(1 - right)
+    assert predictions["landmarks/error"].mean() == pytest.approx(
+        result["metrics"]["test/landmarks/nme"], rel=1e-5
+    )
+    truth = table.frame["left_eye_x"][table.rows("test")]
+    assert predictions["left_eye_x_true"].tolist() == pytest.approx(truth.tolist(), abs=1e-3)
+
+
+def test_the_trivial_predictors_say_the_majority_and_the_mean_face(finished, table):
+    _, result = finished
+    men = table.frame["gender"][table.rows("test")].mean()
+    assert result["trivial"]["test/gender/accuracy"] in (pytest.approx(men), pytest.approx(1 - men))
+    values = table.labels["landmarks"].values(table.frame).astype(float)
+    truth, mean = values[table.rows("test")], values[table.rows("train")].mean(axis=0)
+    expected = ((truth - mean) ** 2).mean()
+    assert result["trivial"]["test/landmarks/mse_px"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_metrics_and_another_seed_does_not(train, finished, tmp_path):
+    _, result = finished
+    again = train(tmp_path / "again", "seed=3")
+    assert again["metrics"] == result["metrics"]
+    assert again["monitor"] == result["monitor"]
+    other = train(tmp_path / "other", "seed=4")
+    assert other["metrics"] != result["metrics"]
+    assert other["data"]["fingerprint"] == result["data"]["fingerprint"]
+
+
+def test_a_finished_run_is_skipped_and_a_changed_one_is_not(train, tmp_path):
+    first = train(tmp_path, "trainer.max_epochs=1")
+    written = (tmp_path / "result.json").stat().st_mtime_ns
+    assert train(tmp_path, "trainer.max_epochs=1") == first
+    assert (tmp_path / "result.json").stat().st_mtime_ns == written
+    changed = train(tmp_path, "trainer.max_epochs=1", "optimizer.lr=0.1")
+    assert changed["metrics"] != first["metrics"]
+
+
+def test_test_metrics_are_of_the_best_epoch_by_validation_and_not_of_the_last(train, tmp_path):
+    # The loss falls, so that asking for its largest value makes the first epoch the best one.
+    best = train(tmp_path / "best", "monitor.mode=max", "trainer.max_epochs=3")
+    last = train(tmp_path / "last", "monitor.mode=min", "trainer.max_epochs=3")
+    one = train(tmp_path / "one", "trainer.max_epochs=1")
+    assert (best["monitor"]["epoch"], last["monitor"]["epoch"]) == (0, 2)
+    assert best["metrics"] == one["metrics"] != last["metrics"]
+    assert best["timing"]["epochs"] == last["timing"]["epochs"] == 3
+
+
+def test_a_single_task_arm_is_the_multi_task_arm_with_one_task(train, tmp_path):
+    alone = train(tmp_path / "alone", experiment="tiny_gender")
+    assert set(alone["tasks"]) == {"gender"}
+    for balancing in ("fixed", "uncertainty"):
+        of_many = train(tmp_path / balancing, "task=[gender]", f"balancing={balancing}")
+        assert of_many["metrics"] == alone["metrics"]
+
+
+def test_a_new_task_on_labels_that_are_there_needs_one_yaml(train, tmp_path):
+    result = train(tmp_path, "task=[gender,eyeglasses]", "trainer.max_epochs=1")
+    assert result["tasks"]["eyeglasses"] == {"label": "Eyeglasses", "primary": "accuracy"}
+    assert 0 <= result["metrics"]["test/eyeglasses/accuracy"] <= 1
+    assert "Eyeglasses_probability" in pd.read_csv(tmp_path / "test_predictions.csv")
+
+
+def test_a_corrupt_picture_is_counted_and_one_of_another_format_is_not(train, own_faces, tmp_path):
+    pictures = own_faces / "img_align_celeba" / "img_align_celeba"
+    (pictures / "000002.jpg").write_bytes(b"no picture")
+    Image.open(pictures / "000001.jpg").convert("L").save(pictures / "000001.jpg")
+    Image.open(pictures / "000003.jpg").save(pictures / "000003.jpg", format="PNG")
+    settings = (f"data.root={own_faces}", "data.max_bad_fraction=0.05", "trainer.max_epochs=1")
+    result = train(tmp_path / "run", *settings)
+    assert result["data"]["omitted"] == 1
+    assert result["data"]["counts"] == {"train": 15, "val": 4, "test": 4}
+
+
+def test_a_test_split_of_one_class_has_no_auroc_and_the_file_says_null(train, own_faces, tmp_path):
+    path = own_faces / "list_attr_celeba.csv"
+    header, *rows = path.read_text().splitlines()
+    male = header.split(",").index("Male")
+    cells = [row.split(",") for row in rows]
+    for row in cells[20:]:
+        row[male] = "1"
+    path.write_text("\n".join([header, *map(",".join, cells)]) + "\n")
+    result = train(tmp_path / "run", f"data.root={own_faces}", "trainer.max_epochs=1")
+    assert result["metrics"]["test/gender/auroc"] is None
+    assert result["metrics"]["val/gender/auroc"] is not None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["task=[]"], "No task is chosen"),
+        (["task=[age]"], "label 'age', which this data does not have"),
+        (["task=[gender]", "+tasks.landmarks.units=pixels"], "tasks.landmarks has settings"),
+        (["data.points=[left_eye,right_eye,nse]"], "Did you mean 'nose'"),
+        (["data.attributes=[Smilling]"], "Did you mean 'Smiling'"),
+        (["task=[attributes]", "data.attributes=[]"], "label 'attributes'"),
+    ],
+)
+def test_what_the_data_lacks_is_an_error_before_anything_is_read(
+    composed, tmp_path, overrides, named
+):
+    cfg = composed("experiment=tiny", "data.root=/nowhere", *overrides)
+    with pytest.raises(MtlfaceError) as error:
+        run(cfg, tmp_path, "tiny", [])
+    assert named in str(error.value)
+    assert not (tmp_path / "result.json").exists()
