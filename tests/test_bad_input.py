@@ -146,6 +146,7 @@ def test_a_shell_sees_one_line_and_an_exit_code(tmp_path):
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_full_errors_bring_the_stack_trace_back(tmp_path):
     done = in_a_shell(tmp_path, GENDER, "data.root=/nowhere", HYDRA_FULL_ERROR="1")
     assert done.returncode not in (0, None)
