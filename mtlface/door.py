@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mtlface.errors import MtlfaceError
+from mtlface import preemption
+from mtlface.errors import MtlfaceError, disk_error
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -26,14 +27,23 @@ def wants_trace(arguments: list[str]) -> bool:
 
 
 def guarded(main: Callable[[], int | None]) -> None:
-    """Runs a door and exits: a user's mistake is one paragraph on stderr and exit code 2."""
+    """Runs a door and exits.
+
+    A user's mistake, a full disk or a locked folder is one paragraph on stderr and exit code 2,
+    Ctrl-C is 130, and SIGTERM is 75, on which schedulers queue a job again.
+    """
+    preemption.listen()
     try:
         code = main()
-    except MtlfaceError as error:
-        if wants_trace(sys.argv):
+    except (MtlfaceError, OSError, RuntimeError) as error:
+        shown = error if isinstance(error, MtlfaceError) else disk_error(error)
+        if shown is None or wants_trace(sys.argv):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except preemption.Preempted:
+        print("\nStopped by the scheduler. The same command goes on from here.", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -1,4 +1,12 @@
-"""The one error that a user's mistake raises."""
+"""The one error that a user's mistake raises, and what a full or locked disk looks like."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+LOCKED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class MtlfaceError(Exception):
@@ -15,3 +23,32 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def disk_error(error: BaseException) -> MtlfaceError | None:
+    """The error to show where a full disk or a locked folder is behind `error`; None elsewhere.
+
+    Libraries in C++ raise errors of their own while Python's is being handled, so it is looked for
+    in what came before, too.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in FULL | LOCKED:
+            name = cause.filename or "a file of the run"
+            if cause.errno in FULL:
+                return MtlfaceError(
+                    f"The disk is full: {name} could not be written ({cause.strerror}). What was "
+                    "written before is whole. Make room, or choose another disk with outputs=… "
+                    "and data.cache=…; the same command then goes on."
+                )
+            return MtlfaceError(
+                f"{name} may not be read or written ({cause.strerror}). Choose a folder of your "
+                "own with outputs=… or data.cache=…, or mend its permissions."
+            )
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    current: BaseException | None = error
+    while isinstance(current, OSError | RuntimeError):
+        yield current
+        current = current.__cause__ or current.__context__

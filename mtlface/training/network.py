@@ -1,0 +1,91 @@
+"""From a checkpoint to the network that it holds, without its data and without trusting it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mtlface.data.schema import Labels
+from mtlface.errors import MtlfaceError
+from mtlface.training.build import build_module
+from mtlface.training.checkpoint import EXTRA, load_checkpoint
+from mtlface.training.module import MultiTaskModule
+from mtlface.training.trusted import check_config, check_plain
+
+# What only training needs; the network is built without it.
+UNTRAINED = {
+    "balancing": {"_target_": "mtlface.balancing.FixedWeights"},
+    "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.0},
+    "schedule": None,
+    "compile": False,
+}
+DEFAULT_CACHE = "~/.cache/mtlface"
+
+
+def load_network(
+    path: Path, trusted: Sequence[str] = ()
+) -> tuple[MultiTaskModule, DictConfig, Labels]:
+    """Loads a trained network.
+
+    Nothing that the file brings is run: it is read as tensors and plain data, and its config is
+    checked (`mtlface.training.trusted`) before anything is built. No weights are downloaded, and
+    no balancer, optimizer or data is built.
+
+    Args:
+        path: A `.ckpt` file.
+        trusted: Packages of your own whose objects the config may name.
+
+    Returns:
+        The network on the CPU, with its weights; the run's config, in which folders to write to
+        are those of this machine, not those of the file; and the label schema.
+
+    Raises:
+        MtlfaceError: There is no such file, it is torn or refused, or its weights do not fit.
+    """
+    checkpoint = load_checkpoint(path)
+    extra = checkpoint[EXTRA]
+    try:
+        check_config(extra.get("config"), trusted)
+        check_plain(extra.get("labels"), "labels")
+    except MtlfaceError as error:
+        raise MtlfaceError(f"{path}: {error}") from error
+    config = _harmless(extra["config"])
+    try:
+        labels = Labels.from_dict(extra["labels"])
+        module = build_module(OmegaConf.create(config | UNTRAINED), labels)
+        weights = checkpoint["state_dict"]
+        module.load_state_dict(
+            {key: value for key, value in weights.items() if not key.startswith("balancer.")}
+        )
+    except MtlfaceError as error:
+        raise MtlfaceError(f"The network in {path} cannot be built: {error}") from error
+    except Exception as error:  # whatever a constructor says to arguments that nobody checked
+        reason = " ".join(str(error).split())[:300]
+        raise MtlfaceError(
+            f"The network in {path} cannot be built from its own config: {type(error).__name__}: "
+            f"{reason}. It is damaged, or of another version of mtlface."
+        ) from error
+    return module, OmegaConf.create(config), labels
+
+
+def _harmless(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without files to read weights from, and without a stranger's folders."""
+    changed = copy.deepcopy(config)
+    changed["pretrained"] = False
+    changed["outputs"] = "outputs"
+    changed["data"]["cache"] = os.environ.get("MTLFACE_CACHE", DEFAULT_CACHE)
+    waiting: list[Any] = [changed["backbone"], changed["tasks"]]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if "pretrained" in item:
+                item["pretrained"] = False
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return changed

@@ -1,0 +1,33 @@
+"""Which pictures a run used, and which it left out: two files in its folder."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import astuple
+from pathlib import Path
+
+import pandas as pd
+
+from mtlface.atomic import write_text
+from mtlface.data.table import FaceTable
+
+
+def write_used_data(table: FaceTable, folder: Path) -> None:
+    """Writes `split.csv` (image, split) and `bad_images.csv` (file, row, reason).
+
+    `row` is the line in a label file, empty where a whole picture is meant. A file without rows
+    says that nothing was left out.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    _write(table.frame[["image", "split"]], folder / "split.csv")
+    omitted = [astuple(omission) for omission in table.omitted]
+    frame = pd.DataFrame(omitted, columns=["file", "row", "reason"])
+    _write(frame.astype({"row": "Int64"}), folder / "bad_images.csv")
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    text = io.StringIO()
+    frame.to_csv(text, index=False, lineterminator="\n")
+    write_text(path, text.getvalue())
