@@ -116,6 +116,31 @@ class MultilabelTask(Task[Multilabel]):
         each = {f"{metric}/{name}": True for metric in EACH for name in self.label.names}
         return super().directions | each
 
+    @property
+    @override
+    def parts(self) -> tuple[str, ...]:
+        return self.label.names if self.per_attribute else (self.name,)
+
+    @override
+    def results(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = super().results(computed)
+        return found | {key: found[whole] for key, whole in self._of_parts().items()}
+
+    @property
+    @override
+    def result_directions(self) -> dict[str, bool]:
+        found = super().result_directions
+        return found | {key: found[whole] for key, whole in self._of_parts().items()}
+
+    def _of_parts(self) -> dict[str, str]:
+        """The results of an attribute that counts as a task, and where the head has them."""
+        return {
+            f"{part}/{metric}": f"{self.name}/{metric}/{part}"
+            for part in self.parts
+            if part != self.name
+            for metric in EACH
+        }
+
     @override
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         metrics.update(output.float().sigmoid(), batch[self.label.name])

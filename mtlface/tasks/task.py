@@ -129,6 +129,20 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         found = {name: metric.higher_is_better for name, metric in self.metrics().items()}
         return {name: higher for name, higher in found.items() if higher is not None}
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The tasks that comparisons see: this one, or each of several that share its head."""
+        return (self.name,)
+
+    def results(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The single numbers among the computed metrics, by `<task>/<metric>`."""
+        return {f"{self.name}/{name}": value for name, value in self.scalars(computed).items()}
+
+    @property
+    def result_directions(self) -> dict[str, bool]:
+        """For each of the `results` that has a better end, whether higher is better."""
+        return {f"{self.name}/{name}": higher for name, higher in self.directions.items()}
+
     @abstractmethod
     def constant(self, batch: Batch) -> Tensor:
         """The raw output (outputs,) of a good predictor that looks at no picture.

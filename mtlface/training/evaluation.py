@@ -80,8 +80,7 @@ def score(
         output, targets = found.outputs[name], found.targets
         if rows is not None:
             output, targets = task.of_group(output, targets, torch.from_numpy(rows))
-        computed = _compute(task, output, targets)
-        metrics |= {f"{name}/{metric}": value for metric, value in computed.items()}
+        metrics |= _results(task, output, targets)
     for name, function in module.scores.items():
         if (value := function(metrics)) is not None:
             metrics[f"score/{name}"] = value
@@ -143,13 +142,13 @@ def _prefixed(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
-def _compute(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, float]:
+def _results(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, float]:
     metrics = task.metrics()
     with warnings.catch_warnings():
         # torchmetrics warns of splits with one class only; the metric's value says the same.
         warnings.simplefilter("ignore")
         task.update(metrics, output, targets)
-        computed = task.scalars(metrics.compute())
+        computed = task.results(metrics.compute())
     return {name: float(value) for name, value in computed.items()}
 
 
@@ -158,11 +157,15 @@ def prediction_table(module: MultiTaskModule, found: Predictions, table: FaceTab
     rows = table.frame.iloc[found.targets["index"].numpy()]
     columns: dict[str, Any] = {"image": rows["image"].to_numpy()}
     for name, task in module.tasks.items():
-        columns |= task.columns(found.outputs[name], found.targets["size"])
-        columns |= task.truth(found.targets)
-        columns[f"{name}/error"] = task.error(found.outputs[name], found.targets).numpy()
+        columns |= task_columns(task, found.outputs[name], found.targets)
     for label in table.labels.values():
         if isinstance(label, Category) and label.group:
             names = np.array([*label.classes, ""], dtype=object)
             columns[label.name] = names[label.values(rows)]
     return pd.DataFrame(columns)
+
+
+def task_columns(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, np.ndarray]:
+    """A task's predictions, truth and errors in human units, a column each, (N,)."""
+    columns = task.columns(output, targets["size"]) | task.truth(targets)
+    return columns | {f"{task.name}/error": task.error(output, targets).numpy()}

@@ -78,8 +78,9 @@ def record(
         },
         "seed": cfg.seed,
         "tasks": {
-            name: {"label": task.label.name, "primary": task.primary}
-            for name, task in module.tasks.items()
+            part: {"label": task.label.name, "primary": task.primary}
+            for task in module.tasks.values()
+            for part in task.parts
         },
         "directions": directions(module),
         "references": OmegaConf.to_container(cfg.references),
@@ -119,11 +120,7 @@ def record(
 
 def directions(module: MultiTaskModule) -> dict[str, bool]:
     """For each metric and score that has a better end, whether higher is better."""
-    tasks = {
-        f"{name}/{metric}": higher
-        for name, task in module.tasks.items()
-        for metric, higher in task.directions.items()
-    }
+    tasks = {k: v for task in module.tasks.values() for k, v in task.result_directions.items()}
     scores = {f"score/{name}": s.higher_is_better for name, s in module.scores.items()}
     return tasks | scores
 

@@ -15,7 +15,16 @@ from mtlface.atomic import write_text
 
 SCHEMA = 1
 # Where a run's files lie and how fast it runs do not decide what it finds.
-WITHOUT_EFFECT = ("outputs", "group", "debug", "data.cache", "data.workers")
+WITHOUT_EFFECT = (
+    "outputs",
+    "group",
+    "debug",
+    "grids",
+    "figures",
+    "watch",
+    "data.cache",
+    "data.workers",
+)
 
 
 def config_fingerprint(cfg: DictConfig) -> str:

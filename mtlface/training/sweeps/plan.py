@@ -84,10 +84,20 @@ def plan(loader: ConfigLoader, master: DictConfig) -> list[PlannedRun]:
 
 
 def combinations(master: DictConfig) -> list[tuple[str, ...]]:
-    """The overrides of each run: the sweep's choices, those of the command line in their place."""
-    chosen = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create().parse_overrides([*chosen, *master.hydra.overrides.task])
-    return [tuple(run) for run in BasicSweeper.split_arguments(overrides, None)[0]]
+    """The overrides of each run: the sweep's choices, those of the command line in their place.
+
+    A sweep whose arms do not all vary in the same keys lists several `grids` of choices, each
+    beside the choices that all of them share.
+    """
+    runs: dict[tuple[str, ...], None] = {}
+    for grid in master.grids or [{}]:
+        choices = {**(master.hydra.sweeper.params or {}), **grid}
+        chosen = [f"{key}={value}" for key, value in choices.items()]
+        parser = OverridesParser.create()
+        overrides = parser.parse_overrides([*chosen, *master.hydra.overrides.task])
+        for run in BasicSweeper.split_arguments(overrides, None)[0]:
+            runs[tuple(run)] = None
+    return list(runs)
 
 
 def planned_run(cfg: DictConfig, overrides: tuple[str, ...]) -> PlannedRun:
