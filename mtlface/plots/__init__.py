@@ -1,0 +1,1 @@
+"""Figures drawn from plain arrays: what runs, reports and TensorBoard show."""
