@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MultilabelAccuracy,
@@ -24,6 +25,8 @@ from mtlface.tasks.auroc import MISSING, DefinedMultilabelAUROC
 from mtlface.tasks.losses import masked_mean
 from mtlface.tasks.task import Batch, Task
 
+# torchmetrics takes two labels or more: a single attribute is measured beside an unlabelled one.
+FEWEST = 2
 # The metrics that are reported for each attribute too.
 EACH = ("accuracy", "f1")
 
@@ -46,11 +49,10 @@ class MultilabelTask(Task[Multilabel]):
     def __init__(self, *, per_attribute: bool = False, **kwargs: Any) -> None:
         self.per_attribute = per_attribute
         super().__init__(**kwargs)
-        if len(self.label.names) < 2:
+        if not self.label.names:
             raise MtlfaceError(
-                f"Task '{self.name}' learns several attributes at once; data.attributes names "
-                f"{', '.join(self.label.names) or 'none'}. Name two or more, for example "
-                "data.attributes=[Smiling,Eyeglasses], or take a binary task for a single one."
+                f"Task '{self.name}' has no attribute to learn: data.attributes names none. "
+                "Name some, for example data.attributes=[Smiling,Eyeglasses]."
             )
 
     @property
@@ -78,8 +80,9 @@ class MultilabelTask(Task[Multilabel]):
 
     @override
     def metrics(self) -> MetricCollection:
+        labels = max(self.outputs, FEWEST)
         common: dict[str, Any] = {
-            "num_labels": self.outputs,
+            "num_labels": labels,
             "ignore_index": MISSING,
             "average": None,
         }
@@ -89,8 +92,8 @@ class MultilabelTask(Task[Multilabel]):
                 "precision": MultilabelPrecision(**common),
                 "recall": MultilabelRecall(**common),
                 "f1": MultilabelF1Score(**common),
-                "auroc": DefinedMultilabelAUROC(self.outputs),
-                "confusion": MultilabelConfusionMatrix(self.outputs, ignore_index=MISSING),
+                "auroc": DefinedMultilabelAUROC(labels),
+                "confusion": MultilabelConfusionMatrix(labels, ignore_index=MISSING),
             }
         )
 
@@ -104,9 +107,9 @@ class MultilabelTask(Task[Multilabel]):
             if values.ndim == 1
         }
         each = {
-            f"{metric}/{name}": value
+            f"{metric}/{name}": found[metric][k]
             for metric in EACH
-            for name, value in zip(self.label.names, found[metric], strict=True)
+            for k, name in enumerate(self.label.names)
         }
         return {name: values.nanmean() for name, values in found.items()} | each
 
@@ -143,7 +146,9 @@ class MultilabelTask(Task[Multilabel]):
 
     @override
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        metrics.update(output.float().sigmoid(), batch[self.label.name])
+        unlabelled = (0, max(0, FEWEST - self.outputs))
+        target = functional.pad(batch[self.label.name], unlabelled, value=MISSING)
+        metrics.update(functional.pad(output.float().sigmoid(), unlabelled), target)
 
     @override
     def constant(self, batch: Batch) -> Tensor:

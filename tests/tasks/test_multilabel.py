@@ -138,7 +138,22 @@ def test_every_scalar_that_has_a_better_end_says_which(task, measured):
     assert all(task.directions.values())
 
 
-@pytest.mark.parametrize("names", [(), ("Bald",)])
-def test_fewer_than_two_attributes_are_an_error(built, names):
+def test_no_attribute_at_all_is_an_error(built):
     with pytest.raises(MtlfaceError, match=r"data\.attributes"):
-        built(MultilabelTask, Multilabel("attributes", names), LOSS)
+        built(MultilabelTask, Multilabel("attributes", ()), LOSS)
+
+
+def test_a_single_attribute_is_measured_like_the_same_attribute_among_others(built):
+    torch.manual_seed(0)
+    names = ("Smiling", "Male", "Young")
+    output, target = torch.randn(40, 3), torch.randint(-1, 2, (40, 3))
+
+    def measured(names, columns):
+        task = built(MultilabelTask, Multilabel("attributes", names), LOSS, per_attribute=True)
+        metrics = task.metrics()
+        task.update(metrics, output[:, columns], {"attributes": target[:, columns]})
+        return task.results(metrics.compute())
+
+    alone, among = measured(names[:1], [0]), measured(names, [0, 1, 2])
+    assert alone["Smiling/f1"] == among["Smiling/f1"] == alone["attributes/f1"]
+    assert set(among) >= {"Male/f1", "Young/accuracy"}
