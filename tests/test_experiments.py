@@ -42,7 +42,7 @@ SWEEPS = {
     "facecom_gender_identity": {"facecom_gender", "facecom_identity", "facecom_gender_identity"},
 }
 # A small trunk and no worker processes: what is tested is the experiment's data, tasks and scores.
-SMALL = ("backbone=cnn3", "augment=none", "trainer=cpu", "trainer.enable_progress_bar=false")
+SMALL = ("backbone=cnn3", "augment=none", "trainer=cpu")
 # What the demo run of every experiment must reach on the test split, against the predictor that
 # looks at no picture: where higher is better, .05 more; errors shrink by a tenth.
 GAIN, SHRINKAGE = 0.05, 0.9
