@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from hydra.utils import get_class, instantiate
 from lightning import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,18 +20,27 @@ from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
 from mtlface.tasks.task import Task, require_label
 from mtlface.training.callbacks import (
+    BestCheckpoint,
     EpochSeed,
     Finetuning,
     History,
     LastCheckpoint,
+    StopAtStep,
     StopOnBadLoss,
+    TrainLosses,
 )
 from mtlface.training.checkpoint import AtomicCheckpointIO
+from mtlface.training.dashboard import Dashboard
 from mtlface.training.module import MultiTaskModule
+from mtlface.training.progress import progress_callbacks
+from mtlface.training.run_folder import RunFolder
+from mtlface.training.unwrapped import unwrapped
+from mtlface.training.watch import BalancingWatch
 
 log = logging.getLogger(__name__)
 
 
+@unwrapped()
 def build_datamodule(cfg: DictConfig) -> FaceDataModule:
     """The data module; keys of `data` that it does not know are quoted by the reader's settings."""
     known = inspect.signature(FaceDataModule).parameters
@@ -49,18 +59,28 @@ def check_tasks(cfg: DictConfig, labels: Labels) -> None:
     Raises:
         MtlfaceError: There are no tasks, or a task's label is not there or of another kind.
     """
-    if not cfg.tasks:
+    if not cfg.get("tasks"):
         raise MtlfaceError(
             "No task is chosen. Take an experiment (experiment=celeba_landmarks_gender), or name "
             "tasks: task=[gender,landmarks]. python -m mtlface.train --help lists both."
         )
     for name, task in cfg.tasks.items():
+        if "_target_" not in task:
+            raise MtlfaceError(
+                f"tasks.{name} has settings, but is not among the chosen tasks. Add it to "
+                f"task=[…], or drop its settings with '~tasks.{name}'."
+            )
         kind: type[Task[Any]] = get_class(task._target_)
         require_label(labels, task.label, name, kind.label_type)
 
 
+@unwrapped()
 def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
-    """The network with its tasks, balancer, optimizer and schedule; needs no data."""
+    """The network with its tasks, balancer, optimizer and schedule; needs no data.
+
+    Raises:
+        MtlfaceError: A part refuses its settings, or they do not go together.
+    """
     frame = (int(cfg.data.image_size[0]), int(cfg.data.image_size[1]))
     backbone = instantiate(cfg.backbone)
     # Partial first: as arguments of instantiate, objects would be turned into configs.
@@ -71,7 +91,7 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
         for name, task in cfg.tasks.items()
     ]
     names = [name for task in tasks for name in task.loss_names]
-    return MultiTaskModule(
+    module = MultiTaskModule(
         backbone,
         tasks,
         balancer=instantiate(cfg.balancing, _partial_=True)(tasks=names),
@@ -80,22 +100,39 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
         monitor=cfg.monitor.name,
         scores=instantiate(cfg.scores),
     )
+    # Batches come in this layout, and cuDNN and oneDNN are fastest when the weights share it.
+    module.backbone.to(memory_format=torch.channels_last)
+    if cfg.get("compile"):
+        _compile_trunk(module)
+    return module
 
 
-def build_trainer(cfg: DictConfig, folder: Path, purge_step: int | None) -> Trainer:
+def _compile_trunk(module: MultiTaskModule) -> None:
+    """Compiles the trunk in place, which leaves the names in its state dict as they are."""
+    balancer = module.balancer
+    if balancer.level == "parameters" and len(balancer.tasks) > 1:
+        raise MtlfaceError(
+            "compile=true: a compiled trunk goes backward once a step, but balancing with "
+            f"level={balancer.level} needs a backward pass for each of the {len(balancer.tasks)} "
+            "tasks. Take compile=false, or balancing.level=features where the method has it."
+        )
+    module.backbone.trunk.compile()
+
+
+def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
     """The trainer with its callbacks and logger.
 
     Args:
         cfg: The resolved config.
         folder: The run folder.
-        purge_step: On resuming, the step from which on TensorBoard forgets what it has seen.
+        purge_step: The step from which on TensorBoard forgets what it has seen.
 
     Raises:
         MtlfaceError: The accelerator asked for is not there.
     """
-    checkpoints = folder / "checkpoints"
-    best = ModelCheckpoint(
-        dirpath=checkpoints,
+    files = RunFolder(folder)
+    best = BestCheckpoint(
+        dirpath=files.checkpoints,
         filename="best",
         monitor=cfg.monitor.name,
         mode=cfg.monitor.mode,
@@ -103,14 +140,21 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int | None) -> Trai
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+    bar = bool(cfg.trainer.get("enable_progress_bar", True))
+    shown = progress_callbacks(cfg.monitor.name, cfg.monitor.mode, bar)
+    steps = cfg.trainer.log_every_n_steps
     callbacks = [
         EpochSeed(cfg.seed),
         Finetuning(**cfg.finetune),
+        TrainLosses(),
         History(folder / "metrics.csv"),
-        StopOnBadLoss(every=cfg.trainer.log_every_n_steps),
-        TQDMProgressBar(leave=False),
+        StopOnBadLoss(every=steps),
+        BalancingWatch(cfg.watch.every_n_steps, steps),
+        Dashboard(OmegaConf.to_yaml(cfg, resolve=True), steps, cfg.figures),
+        *shown,
         best,
-        LastCheckpoint(checkpoints / "last.ckpt"),
+        LastCheckpoint(files),
+        StopAtStep(),
     ]
     if cfg.patience is not None:
         callbacks.append(
@@ -124,23 +168,33 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int | None) -> Trai
     logger = TensorBoardLogger(folder, name="", version="tensorboard", purge_step=purge_step)
     settings: dict[str, Any] = dict(cfg.trainer)
     settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])
+    settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in shown)
     try:
         trainer: Trainer = instantiate(
             settings,
             callbacks=callbacks,
             logger=logger,
-            plugins=[AtomicCheckpointIO()],
+            plugins=_plugins(),
             default_root_dir=str(folder),
         )
     except Exception as error:
-        if "accelerator" not in str(error).lower() and "device" not in str(error).lower():
+        reason = str(error.__cause__ or error)  # Hydra's own error repeats it in three lines
+        words = ("accelerator", "device", "backend found")
+        if not any(word in reason.lower() for word in words):
             raise
         raise MtlfaceError(
             f"trainer.accelerator={cfg.trainer.accelerator} with trainer.devices="
-            f"{cfg.trainer.devices} is not to be had here: {error} Take trainer=auto or "
-            "trainer=cpu."
+            f"{cfg.trainer.devices} is not to be had here: {reason.rstrip('.')}. Take "
+            "trainer=auto or trainer=cpu."
         ) from error
     return trainer
+
+
+def _plugins() -> list[Any]:
+    # Under Slurm Lightning would save in mid-epoch and requeue the job by itself; a run goes on
+    # from the start of an epoch, and its exit code says that it wants to be queued again.
+    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    return [AtomicCheckpointIO(), *slurm]
 
 
 def choose_precision(precision: str, accelerator: str) -> str:

@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
+from mtlface import preemption
 from mtlface.atomic import write_text
 from mtlface.errors import MtlfaceError
 from mtlface.models import freeze, unfreeze
 from mtlface.training.module import MultiTaskModule
+from mtlface.training.run_folder import RunFolder
 from mtlface.training.seeds import derived_seed
 
 
@@ -39,15 +42,72 @@ class LastCheckpoint(Callback):
 
     Lightning's own last checkpoint is written before the epoch's learning rate step, which a
     resumed run would then miss.
+
+    Args:
+        files: Where to; the one before is kept too, should the last not be readable.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, files: RunFolder) -> None:
+        self.files = files
+        self._first_epoch = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes the epoch that the checkpoint which is there already was written for."""
+        self._first_epoch = trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves what a resumed run starts this epoch from."""
-        if trainer.current_epoch > 0:
-            trainer.save_checkpoint(self.path)
+        if trainer.current_epoch == self._first_epoch:
+            return
+        progress = trainer.fit_loop.epoch_progress
+        counts = (progress.current, progress.total)
+        # Lightning would take the epoch for one that was under way, and its batches, which are
+        # those of the epoch before, for done: it would skip the whole of it.
+        for count in counts:
+            count.ready -= 1
+        try:
+            trainer.save_checkpoint(self.files.next)
+        finally:
+            for count in counts:
+                count.ready += 1
+        if trainer.is_global_zero:
+            if self.files.last.exists():
+                self.files.last.replace(self.files.previous)
+            self.files.next.replace(self.files.last)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt`, and still knows how good it is after the run folder was moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint; Lightning would forget the best score of another folder."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+        paths = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            {**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath}
+        )
+
+
+class StopAtStep(Callback):
+    """Lets a wish to stop wait for the end of the step while training is on."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on Lightning looks for SIGTERM after every step."""
+        preemption.wait_for_step(True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """No more steps to wait for."""
+        preemption.wait_for_step(False)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """No more steps to wait for."""
+        preemption.wait_for_step(False)
 
 
 class Finetuning(Callback):
@@ -106,17 +166,34 @@ class StopOnBadLoss(Callback):
     def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, MultiTaskModule)
         found = pl_module.train_losses.bad()
+        split = "training"
+        if found is None:
+            # The last step of an epoch can spoil the weights without a loss that shows it.
+            found, split = pl_module.val_losses.bad(), "validation"
         if found is None:
             return
         name, step = found
-        folder = Path(trainer.default_root_dir) / "checkpoints"
-        good = [path.name for path in (folder / "best.ckpt", folder / "last.ckpt") if path.exists()]
+        files = RunFolder(Path(trainer.default_root_dir))
+        good = [str(path) for path in (files.last, files.best) if path.exists()]
         raise MtlfaceError(
-            f"The loss of '{name}' is not finite since step {step} (epoch "
-            f"{trainer.current_epoch}). Good checkpoints: {', '.join(good) or 'none yet'} in "
-            f"{folder}. Lower optimizer.lr, clip with trainer.gradient_clip_val=1, or weigh "
-            f"the task less."
+            f"The {split} loss of '{name}' is not finite since step {step} (epoch "
+            f"{trainer.current_epoch}). Last good checkpoint: "
+            f"{good[0] if good else 'none yet'}. Lower optimizer.lr, clip with "
+            "trainer.gradient_clip_val=1, or weigh the task less."
         )
+
+
+class TrainLosses(Callback):
+    """Logs an epoch's mean training losses.
+
+    A callback, because Lightning calls the module's own hook after all callbacks: `History` would
+    see the losses of the epoch before.
+    """
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs them."""
+        assert isinstance(pl_module, MultiTaskModule)
+        pl_module.log_dict(pl_module.train_losses.compute("train", trainer.strategy))
 
 
 class History(Callback):
@@ -147,7 +224,7 @@ class History(Callback):
     def on_train_batch_end(self, *args: Any) -> None:
         """Counts the pictures of the batch."""
         batch = args[3]
-        self.pictures += len(batch["index"])
+        self.pictures += len(batch["index"]) * args[0].world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the epoch's row."""

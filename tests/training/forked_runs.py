@@ -119,13 +119,13 @@ def before(name):
 
 
 def scalars(folder):
-    """What TensorBoard shows: name → [(step, value), …]."""
+    """What TensorBoard shows: name → [(step, value), …], without the values that are speeds."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     return {
-        name: [(event.step, event.value) for event in events.Scalars(name)]
+        name: [(e.step, None if name.startswith("run/") else e.value) for e in events.Scalars(name)]
         for name in events.Tags()["scalars"]
     }
 
