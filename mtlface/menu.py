@@ -72,7 +72,7 @@ def check_choices(confs: Sequence[Path], arguments: Sequence[str]) -> None:
     Raises:
         MtlfaceError: A group has no such option; the nearest is suggested.
     """
-    known_groups = {group for conf in confs for group in groups(conf)}
+    known_groups = {group for conf in confs if conf.is_dir() for group in groups(conf)}
     for argument in arguments:
         match = OVERRIDE.match(argument)
         if not match or match["key"] not in known_groups:

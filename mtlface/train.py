@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mtlface.door import config_folder, guarded
 from mtlface.errors import MtlfaceError
 
 MULTIRUN = {"-m", "--multirun"}
+SEARCHED = re.compile(r"(?<=file://)[^,\]]+")  # folders of hydra.searchpath=[file://…,…]
 
 
 def main() -> None:
@@ -25,7 +27,8 @@ def _main() -> int:
         print(menu(conf))
         return 0
     overrides, flags, own = _parsed(arguments)
-    check_choices([conf, *own], overrides)
+    searched = [Path(path) for o in overrides for path in SEARCHED.findall(o)]
+    check_choices([conf, *own, *searched], overrides)
     from mtlface.training.sweeps.job import job
 
     if flags - MULTIRUN:
