@@ -38,7 +38,7 @@ def options(conf: Path, group: str) -> dict[str, str]:
     Hydra wants its own `# @package` line before that.
     """
     found = {}
-    for path in sorted((conf / group).glob("*.yaml")):
+    for path in sorted((conf / group).glob("[!_]*.yaml")):
         lines = path.read_text(encoding="utf-8").splitlines()
         comment = next((line for line in lines if not line.startswith("# @")), "")
         if comment.startswith("#"):
