@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mtlface.data.competition import read_competition
+from mtlface.data.frame import FaceFrame
 from mtlface.data.layout import find_folder, nothing_known
 from mtlface.data.schema import Binary, Category, Labels, Number
 from mtlface.data.splits import checked_ratios, stratified_split
@@ -49,6 +50,7 @@ class AgeGender:
         "UTKFace's pictures ([age]_[gender]_[race]_[date&time].jpg) in UTKFace/, "
         "utkface_aligned_cropped/ or crop_part1/, or train.csv beside face_dataset/"
     )
+    face_frame: ClassVar[FaceFrame] = FaceFrame((200, 200), ((79.0, 93.0), (121.0, 93.0)))
 
     ratios: Sequence[float] = (0.8, 0.1, 0.1)
 

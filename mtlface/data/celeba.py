@@ -25,6 +25,7 @@ from mtlface.data.celeba_files import (
     positions,
     read_labels,
 )
+from mtlface.data.frame import FaceFrame
 from mtlface.data.label_file import LabelFile
 from mtlface.data.layout import find_folder, has_picture, nothing_known
 from mtlface.data.people import IDENTITY, PERSON, people_labels
@@ -74,6 +75,7 @@ class CelebA:
         "list_attr_celeba, list_landmarks_align_celeba and list_eval_partition (.csv or .txt) "
         "with the pictures in img_align_celeba/"
     )
+    face_frame: ClassVar[FaceFrame] = FaceFrame((178, 218), ((69.5, 111.5), (107.6, 111.5)))
 
     points: Sequence[str] = POINTS
     attributes: Sequence[str] | str = "all"
