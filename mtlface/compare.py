@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtlface.arguments import parse as parse_words
+from mtlface.arguments import wants_help
 from mtlface.door import guarded
-from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.errors import MtlfaceError
 
 
 @dataclass
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         MtlfaceError: The command line or the runs are not what they should be.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or {"--help", "-h"} & set(given):
+    if wants_help(given):
         print(__doc__)
     else:
         compare_runs(parse(given))
@@ -56,28 +58,7 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises:
         MtlfaceError: A key is unknown, a value is of the wrong kind, or `runs` is missing.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    known = list(Options.__dataclass_fields__)
-    for word in arguments:
-        key = word.split("=", 1)[0].split(".", 1)[0]
-        if "=" not in word or key not in known:
-            raise MtlfaceError(
-                f"'{word}' is no key=value that compare knows; expected one of "
-                f"{', '.join(known)}." + did_you_mean(key, known) + " See --help."
-            )
-    try:
-        config = OmegaConf.merge(
-            OmegaConf.structured(Options), OmegaConf.from_dotlist([*arguments])
-        )
-        options = OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
-        raise MtlfaceError(f"A value cannot be read: {str(error).splitlines()[0]}") from error
-    assert isinstance(options, Options)
-    if not options.runs:
-        raise MtlfaceError("runs= is missing: name the folder of the runs, e.g. runs=outputs.")
-    return options
+    return parse_words("compare", Options, arguments, {"runs": "outputs/celeba_landmarks_gender"})
 
 
 def compare_runs(options: Options) -> Path:
