@@ -1,3 +1,33 @@
 """mtlface: does one network with several heads beat several networks with one, on your faces?"""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtlface.inference.predictor import Predictor
+
 __version__ = "0.1.0"
+
+
+def load(checkpoint: str | Path, device: str = "auto", trusted: Sequence[str] = ()) -> Predictor:
+    """Opens a trained network for predictions.
+
+    Example:
+        >>> faces = mtlface.load("outputs/…/seed=0").predict(["one.jpg", "two.jpg"])
+
+    Args:
+        checkpoint: A `.ckpt` file, or the run folder that has it.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<n>`.
+        trusted: Packages of your own whose objects the checkpoint may name, such as a task.
+
+    Raises:
+        MtlfaceError: There is no checkpoint, or it cannot be trusted or used; or the device is
+            not there.
+    """
+    from mtlface.inference.network import open_network
+    from mtlface.inference.predictor import Predictor
+
+    return Predictor(open_network(checkpoint, device, trusted))

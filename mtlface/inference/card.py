@@ -1,0 +1,82 @@
+"""The model card of a bundle (Mitchell et al. 2019), filled from the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from mtlface.inference.network import Network
+
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+
+# What the authors of the data say about its use, by the names of `data.name`.
+TERMS = {
+    "celeba": "CelebA may be used for non-commercial research only, and so may these weights.",
+    "agegender": "UTKFace may be used for non-commercial research only, and its pictures belong to "
+    "the people on them; the age and gender competition has rules of its own.",
+    "facecom": "FaceCom has the rules of its hackathon. Ask its organisers before you publish "
+    "weights.",
+}
+
+
+def model_card(
+    network: Network,
+    labels: Mapping[str, Any],
+    result: Mapping[str, Any] | None,
+    differences: Mapping[str, float],
+) -> str:
+    """The text of `MODEL_CARD.md`.
+
+    Args:
+        network: The network.
+        labels: The content of `labels.json`.
+        result: The run's result, or None if it is not there.
+        differences: By exported model, the largest difference to the network.
+    """
+    config, result = network.config, result or {}
+    data = result.get("data", {})
+    rendered = data.get("root_kind", config.data.get("source")) == "demo"
+    rows = [
+        (name.removeprefix("test/"), value, result.get("trivial", {}).get(name))
+        for name, value in result.get("metrics", {}).items()
+        if name.startswith("test/") and "@" not in name and value is not None
+    ]
+    groups = [
+        (name.removeprefix("test/"), value)
+        for name, value in result.get("metrics", {}).items()
+        if name.startswith("test/") and "@" in name and value is not None and _primary(name, result)
+    ]
+    environment = Environment(  # the text is Markdown, not HTML
+        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.4g}"
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        arm=result.get("arm", config.name),
+        backbone=config.backbone.get("name") or config.backbone._target_.rsplit(".", 1)[-1],
+        parameters=sum(p.numel() for p in network.module.parameters()),
+        frame=network.frame,
+        outputs=labels["outputs"],
+        data_name=config.data.name,
+        data=data,
+        counts=data.get("counts", {}),
+        n=data.get("counts", {}).get("test"),
+        seed=config.seed,
+        pretrained=result.get("protocol", {}).get("pretrained", False),
+        rendered=rendered,
+        terms=TERMS.get(config.data.name),
+        rows=rows,
+        groups=groups,
+        epoch=result.get("monitor", {}).get("epoch"),
+        monitor=config.monitor.name,
+        git=result.get("git"),
+        versions=result.get("environment", {}),
+        differences=differences,
+    )
+
+
+def _primary(metric: str, result: Mapping[str, Any]) -> bool:
+    task, _, name = metric.removeprefix("test/").partition("@")[0].partition("/")
+    return bool(result.get("tasks", {}).get(task, {}).get("primary") == name)

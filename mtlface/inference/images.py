@@ -1,0 +1,105 @@
+"""What `images=` means: a file, a folder, a glob, a list file, or several with commas between."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mtlface.errors import MtlfaceError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
+LISTS = {".txt", ".csv", ".tsv"}
+PATH_COLUMNS = ("image", "full_path", "path", "filename", "file")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Picture files in the order in which they were asked for.
+
+    Attributes:
+        names: What tables call them: the path, or as the list file has it.
+        paths: Where they lie. Plain text: a hundred thousand `Path` objects weigh a lot.
+        ids: What a list file's column `id` says, else the file names without their endings.
+    """
+
+    names: list[str]
+    paths: list[str]
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def list_images(text: str) -> Listed:
+    """Finds the pictures; whether they can be decoded shows later.
+
+    A folder means all pictures in it and below, by name. A list file is a `.txt` with a path a
+    line, or a `.csv` or `.tsv` with one of the columns image, full_path, path, filename or file;
+    its paths start at the list's own folder, at `face_dataset` in it, or where the door was opened.
+
+    Args:
+        text: The value of `images=`.
+
+    Raises:
+        MtlfaceError: There is nothing of that name, or no picture in it.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        found = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise MtlfaceError(
+                f"images={text} is a folder without a picture; looked for {', '.join(SUFFIXES)}."
+            )
+        return _named(found)
+    if path.is_file():
+        return _from_list(path) if path.suffix.lower() in LISTS else _named([str(path)])
+    if any(sign in text for sign in "*?["):
+        found = sorted(p for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
+        if not found:
+            raise MtlfaceError(f"images={text} matches no file. Check the pattern and its folder.")
+        return _named(found)
+    if "," in text:
+        parts = [list_images(part) for part in text.split(",") if part]
+        return Listed(
+            [name for part in parts for name in part.names],
+            [path for part in parts for path in part.paths],
+            [id_ for part in parts for id_ in part.ids],
+        )
+    raise MtlfaceError(
+        f"images={text}: there is nothing of that name. Give a picture, a folder, a pattern in "
+        "quotes ('faces/*.jpg'), or a list (.txt or .csv)."
+    )
+
+
+def _named(paths: list[str], names: list[str] | None = None) -> Listed:
+    return Listed(names or paths, paths, [Path(path).stem for path in paths])
+
+
+def _from_list(path: Path) -> Listed:
+    if path.suffix.lower() == ".txt":
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        ids: list[str] | None = None
+    else:
+        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        column = next((name for name in PATH_COLUMNS if name in table), None)
+        if column is None:
+            raise MtlfaceError(
+                f"{path} has the columns {', '.join(map(str, table))}; expected one of "
+                f"{', '.join(PATH_COLUMNS)} with the pictures' paths."
+            )
+        names = table[column].tolist()
+        ids = table["id"].tolist() if "id" in table else None
+    if not names:
+        raise MtlfaceError(f"{path} is a list without a picture. Write one path a line.")
+    listed = _named([_place(name, path.parent) for name in names], names)
+    return listed if ids is None else Listed(listed.names, listed.paths, ids)
+
+
+def _place(name: str, folder: Path) -> str:
+    places = (folder / name, folder / "face_dataset" / name, Path(name))
+    return str(next((place for place in places if place.is_file()), places[0]))

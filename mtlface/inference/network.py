@@ -1,0 +1,110 @@
+"""Which checkpoint is meant, and where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from mtlface.data.schema import Labels
+from mtlface.errors import MtlfaceError
+from mtlface.training.module import MultiTaskModule
+from mtlface.training.network import load_network
+
+BEST = Path("checkpoints") / "best.ckpt"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network and what it was trained with.
+
+    Attributes:
+        module: In eval mode, on its device.
+        config: The run's resolved config.
+        labels: The schema of the data that it learnt from.
+        checkpoint: The file that it comes from.
+        device: Where it runs.
+    """
+
+    module: MultiTaskModule
+    config: DictConfig
+    labels: Labels
+    checkpoint: Path
+    device: torch.device
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """(height, width) of the working frame, in pixels."""
+        height, width = self.config.data.image_size
+        return int(height), int(width)
+
+    @property
+    def run_folder(self) -> Path:
+        """The run folder, or where the checkpoint lies if it was moved out of one."""
+        folder = self.checkpoint.absolute().parent
+        return folder.parent if folder.name == BEST.parent.name else folder
+
+
+def open_network(
+    checkpoint: str | Path, device: str = "auto", trusted: Sequence[str] = ()
+) -> Network:
+    """Loads a checkpoint, without running any code that it brings.
+
+    Args:
+        checkpoint: A `.ckpt` file, or the run folder that has it.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        trusted: Packages of your own whose objects the checkpoint may name.
+
+    Raises:
+        MtlfaceError: There is no such checkpoint, it cannot be trusted or used, or the device is
+            not there.
+    """
+    place = choose_device(device)
+    path = find_checkpoint(Path(checkpoint).expanduser())
+    module, config, labels = load_network(path, trusted)
+    module.eval().to(place)
+    return Network(module, config, labels, path, place)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The file itself, or the best checkpoint of a run folder.
+
+    Raises:
+        MtlfaceError: It is a folder without a checkpoint, or with those of several runs.
+    """
+    if not path.is_dir():
+        return path
+    if (path / BEST).is_file():
+        return path / BEST
+    found = sorted(path.glob(f"**/{BEST}"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise MtlfaceError(
+            f"There is no {BEST} in the folder {path}. Give checkpoint=<a run folder or a .ckpt "
+            "file>; python -m mtlface.train makes one."
+        )
+    raise MtlfaceError(
+        f"{path} holds {len(found)} runs, first {found[0].parents[1]}. Give the folder of one."
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is a GPU if there is one.
+
+    Raises:
+        MtlfaceError: The name is no device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MtlfaceError(
+            f"device={name} is not to be had here ({str(error).splitlines()[0]}). Take auto or cpu."
+        ) from error
+    return device

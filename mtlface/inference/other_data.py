@@ -1,0 +1,140 @@
+"""The data to measure a network on: its own, or any other that has its labels."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mtlface.data.datamodule import FaceDataModule
+from mtlface.data.schema import Category, Label, Labels, Multilabel, Points
+from mtlface.data.table import FaceTable
+from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.training.module import MultiTaskModule
+
+# What belongs to the network or to the machine, and goes from its own data to any other.
+FIXED = {"name", "reader", "image_size", "augment"}
+KEPT = ("image_size", "batch_size", "cache", "source")
+
+
+def data_config(
+    config: DictConfig, name: str | None, overrides: Sequence[str], conf: Path
+) -> DictConfig:
+    """A run's config with the data to measure on.
+
+    Args:
+        config: The run's resolved config.
+        name: An option of the config group `data`; None or the run's own keep its data.
+        overrides: `data.<key>=<value>` words.
+        conf: The folder of the configs.
+
+    Raises:
+        MtlfaceError: There is no such data, or it has no such key.
+    """
+    if name is not None and name != config.data.name:
+        return _composed(config, name, overrides, conf)
+    changed = config.copy()
+    known = sorted({*inspect.signature(FaceDataModule).parameters} & {*config.data} - FIXED)
+    for word in overrides:
+        key = word.partition("=")[0]
+        part = key.removeprefix("data.")
+        if part.split(".")[0] not in known:
+            raise MtlfaceError(
+                f"{key}= cannot be changed for a trained network's own data; expected one of "
+                f"{', '.join(known)}.{did_you_mean(part, known)}"
+            )
+        OmegaConf.update(changed, key, OmegaConf.select(OmegaConf.from_dotlist([word]), key))
+    return changed
+
+
+def _composed(config: DictConfig, name: str, overrides: Sequence[str], conf: Path) -> DictConfig:
+    known = sorted(path.stem for path in (conf / "data").glob("[!_]*.yaml"))
+    if name not in known:
+        raise MtlfaceError(
+            f"data={name} is not known; expected one of {', '.join(known)}."
+            f"{did_you_mean(name, known)}"
+        )
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            other = compose("train", [f"data={name}", *overrides])
+            OmegaConf.resolve(other.data)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise MtlfaceError(f"data={name}: {str(error).splitlines()[0]}") from error
+    given = {word.partition("=")[0] for word in overrides}
+    for key in KEPT:
+        if f"data.{key}" not in given:
+            other.data[key] = config.data[key]
+    changed = config.copy()
+    changed.data, changed.augment = other.data, other.augment
+    return changed
+
+
+def fitted(table: FaceTable, module: MultiTaskModule) -> tuple[FaceTable, dict[str, str]]:
+    """Tells the labels of any data as a network knows them, and drops tasks that it cannot test.
+
+    Classes are matched by name: someone whom the network did not learn is missing, a condition
+    that it did not meet is a further one.
+
+    Args:
+        table: The data.
+        module: The network; tasks whose labels the data lacks are removed from it.
+
+    Returns:
+        The table, and for each removed task the reason.
+
+    Raises:
+        MtlfaceError: No task is left.
+    """
+    skipped: dict[str, str] = {}
+    frame, labels = table.frame.copy(), dict(table.labels)
+    for name, task in list(module.tasks.items()):
+        if reason := _unfit(task.label, labels):
+            skipped[name] = reason
+            del module.tasks[name]  # type: ignore[attr-defined]
+            continue
+        wanted: list[tuple[Label | None, bool]] = [(task.label, True)]
+        wanted += [(getattr(task, "conditions", None), False)]
+        for label, closed in wanted:
+            if isinstance(label, Category) and isinstance(labels.get(label.name), Category):
+                there = labels[label.name]
+                assert isinstance(there, Category)
+                classes = label.classes + (
+                    () if closed else tuple(c for c in there.classes if c not in label.classes)
+                )
+                frame[label.name] = _recoded(frame[label.name].to_numpy(), there.classes, classes)
+                labels[label.name] = replace(there, classes=classes)
+            elif isinstance(label, Multilabel):
+                labels[label.name] = label  # its own attributes, whichever the data has besides
+    if not module.tasks:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise MtlfaceError(f"This data can test none of the network's tasks ({reasons}).")
+    return replace(table, frame=frame, labels=Labels(labels.values())), skipped
+
+
+def _unfit(label: Label, labels: dict[str, Label]) -> str | None:
+    there = labels.get(label.name)
+    if there is None or there.kind != label.kind:
+        return f"the data has no {label.kind} label '{label.name}'"
+    if isinstance(label, Points) and isinstance(there, Points) and label.names != there.names:
+        return f"the data has the points {', '.join(there.names)}"
+    if isinstance(label, Multilabel) and isinstance(there, Multilabel):
+        absent = [name for name in label.names if name not in there.names]
+        return f"the data lacks {', '.join(absent)}" if absent else None
+    return None
+
+
+def _recoded(codes: np.ndarray, old: tuple[str, ...], new: tuple[str, ...]) -> np.ndarray:
+    position = {name: k for k, name in enumerate(new)}
+    # The last entry is for −1, the missing label.
+    table = np.array([*(position.get(name, -1) for name in old), -1], dtype=np.int64)
+    recoded: np.ndarray = table[codes.astype(np.int64)]
+    return recoded

@@ -1,0 +1,173 @@
+"""A trained network as one call: pictures in, a table in human units out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from mtlface.data.schema import Points
+from mtlface.errors import MtlfaceError
+from mtlface.inference.crops import cutter
+from mtlface.inference.images import list_images
+from mtlface.inference.network import Network
+from mtlface.inference.piece import Piece
+from mtlface.inference.prepare import Prepared, Source, prepare_all
+
+BATCH_SIZE = 64
+FACE_COLUMNS = ("face", "box_x", "box_y", "box_width", "box_height")
+
+
+class Predictor:
+    """All heads of a network in one pass.
+
+    Args:
+        network: The network.
+        crop: `none` stretches the whole picture, as training does; `center` takes the largest part
+            with the sides' ratio of the training pictures; `detect` finds and aligns faces.
+        detector: For `detect`, the path of a YuNet model instead of the bundled cascade.
+        batch_size: Pieces at a time.
+
+    Raises:
+        MtlfaceError: The crop is unknown, there is no detector, or the batch size is not positive.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        crop: str = "none",
+        detector: str | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        if batch_size < 1:
+            raise MtlfaceError(f"batch_size={batch_size}; expected a positive number.")
+        self.network, self.batch_size = network, batch_size
+        self.by_face = crop == "detect"
+        self._cut = cutter(crop, network.config, detector)
+        black = np.zeros((*network.frame, 3), dtype=np.uint8)
+        self._empty = self._answers([Piece(black, network.frame[::-1])]).iloc[:0]
+
+    def predict(
+        self,
+        images: str | Path | Image.Image | np.ndarray | Sequence[Source],
+        crop: str = "none",
+        detector: str | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> pd.DataFrame:
+        """Predicts, in the order given.
+
+        Args:
+            images: A path, a folder, a pattern or a list file, as on the command line; a picture
+                (PIL, or uint8 (H, W, 3) in RGB); or a sequence of paths and pictures.
+            crop: `none`, `center` or `detect`; see `Predictor`.
+            detector: The path of a YuNet model.
+            batch_size: Pieces at a time.
+
+        Returns:
+            A row a picture, or with `detect` a row a face: `image` (the path, or the position of a
+            picture in memory), the predictions in human units, and `error`, which is None unless
+            a picture could not be used.
+
+        Raises:
+            MtlfaceError: There are no such pictures, or a setting is not possible.
+        """
+        predictor = Predictor(self.network, crop, detector, batch_size)
+        parts = list(predictor.stream(_named(images)))
+        if not parts:
+            return predictor.template
+        return pd.concat(parts, ignore_index=True)
+
+    @property
+    def template(self) -> pd.DataFrame:
+        """The table without rows: which columns it has, and of what type."""
+        return self._table([])
+
+    def stream(self, pictures: Iterable[tuple[str, Source]]) -> Iterator[pd.DataFrame]:
+        """Predicts in parts, so that memory does not grow with the number of pictures.
+
+        Args:
+            pictures: A name and a source each.
+        """
+        waiting: list[Prepared] = []
+        pieces = 0
+        for picture in prepare_all(pictures, self.network.frame, self._cut):
+            waiting.append(picture)
+            pieces += len(picture.pieces)
+            if pieces >= self.batch_size or len(waiting) >= 4 * self.batch_size:
+                yield self._table(waiting)
+                waiting, pieces = [], 0
+        if waiting:
+            yield self._table(waiting)
+
+    def _table(self, pictures: list[Prepared]) -> pd.DataFrame:
+        rows = [(p, n, piece) for p in pictures for n, piece in enumerate(p.pieces or (None,))]
+        used = [position for position, (_, _, piece) in enumerate(rows) if piece is not None]
+        pieces = [piece for _, _, piece in rows if piece is not None]
+        answers = self._answers(pieces).set_axis(used) if pieces else self._empty
+        # A missing row makes floats of integers, unless they are nullable beforehand.
+        whole = answers.select_dtypes("integer").columns
+        answers = answers.astype(dict.fromkeys(whole, "Int64")).reindex(range(len(rows)))
+        answers.insert(0, "image", pd.Series([p.name for p, _, _ in rows], dtype=object))
+        if self.by_face:
+            faces = [_face(number, piece) for _, number, piece in rows]
+            for k, name in enumerate(FACE_COLUMNS):
+                kind = "Int64" if k == 0 else "float64"
+                answers.insert(k + 1, name, pd.Series([face[k] for face in faces], dtype=kind))
+        return answers.assign(error=pd.Series([p.error for p, _, _ in rows], dtype=object))
+
+    @torch.inference_mode()
+    def _answers(self, pieces: list[Piece]) -> pd.DataFrame:
+        found: dict[str, np.ndarray] = {}
+        for start in range(0, len(pieces), self.batch_size):
+            part = self._columns(pieces[start : start + self.batch_size])
+            found = {n: np.concatenate((found[n], v)) if found else v for n, v in part.items()}
+        return pd.DataFrame(found)
+
+    def _columns(self, pieces: list[Piece]) -> dict[str, np.ndarray]:
+        # One copy; the channels lie last in memory and first in the shape, as in training.
+        pixels = torch.from_numpy(np.stack([piece.pixels for piece in pieces])).permute(0, 3, 1, 2)
+        size = torch.tensor([piece.size for piece in pieces], dtype=torch.float32)
+        outputs = self.network.module(pixels.to(self.network.device))
+        columns: dict[str, np.ndarray] = {}
+        for name, task in self.network.module.tasks.items():
+            answer = task.columns(outputs[name].float().cpu(), size)
+            if self._cut is not None and isinstance(task.label, Points):
+                answer = _in_picture(answer, task.label, pieces)
+            columns |= answer
+        return columns
+
+
+def _in_picture(
+    answer: dict[str, np.ndarray], label: Points, pieces: list[Piece]
+) -> dict[str, np.ndarray]:
+    """Moves points from the pixels of the pieces to those of the pictures."""
+    flat = np.stack([answer[column] for column in label.columns], axis=1)  # (B, 2K)
+    points = flat.reshape(len(flat), -1, 2)
+    to_picture = np.stack([piece.to_picture for piece in pieces])  # (B, 2, 3)
+    moved = points @ to_picture[:, :, :2].transpose(0, 2, 1) + to_picture[:, None, :, 2]
+    moved = moved.astype(np.float32).reshape(len(flat), -1)
+    return answer | {column: moved[:, k] for k, column in enumerate(label.columns)}
+
+
+def _face(number: int, piece: Piece | None) -> tuple[float | None, ...]:
+    if piece is None or piece.box is None:
+        return (None,) * len(FACE_COLUMNS)
+    return (number, *piece.box)
+
+
+def _named(
+    images: str | Path | Image.Image | np.ndarray | Sequence[Source],
+) -> list[tuple[str, Source]]:
+    if isinstance(images, str | Path):
+        listed = list_images(str(images))
+        return list(zip(listed.names, listed.paths, strict=True))
+    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        images = [images]
+    return [
+        (str(image) if isinstance(image, str | Path) else str(position), image)
+        for position, image in enumerate(images)
+    ]

@@ -1,0 +1,134 @@
+"""Predicts with a trained network: all heads in one pass, a row a picture.
+
+    python -m mtlface.predict checkpoint=outputs/…/seed=0 images=photos
+
+Keys:
+  checkpoint=…     a .ckpt file, or a run folder (its best epoch)
+  images=…         a picture, a folder, 'photos/*.jpg', a list (.txt, .csv), or several: a.jpg,b.jpg
+  output=…         file or folder (default: predictions.csv here)
+  format=…         csv | parquet | submission_agegender | submission_facecom
+  annotate=true    also draw the predictions, into annotated/ beside the output
+  crop=…           none: pictures are cut like the training data (default)
+                   center: take the middle, in the sides' ratio of the training data
+                   detect: find and align faces, a row a face; needs mtlface[detect], or
+  detector=…       a YuNet model file, which finds more faces than the detector of mtlface[detect]
+  batch_size=64    pictures at a time
+  device=auto      auto | cpu | cuda | cuda:<n>
+  trusted=…        packages of your own whose objects the checkpoint may name
+  debug=true       show the stack trace of an error
+
+A picture that cannot be read, or has no face, is a row with the reason in its column `error`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtlface.arguments import names, one_of, parse, wants_help
+from mtlface.door import guarded
+from mtlface.errors import MtlfaceError
+
+if TYPE_CHECKING:
+    from mtlface.inference.images import Listed
+    from mtlface.inference.predictor import Predictor
+    from mtlface.inference.writers import Format
+
+
+@dataclass
+class Options:
+    """What the command line may say."""
+
+    checkpoint: str | None = None
+    images: str | None = None
+    output: str | None = None
+    format: str = "csv"
+    annotate: bool = False
+    crop: str = "none"
+    detector: str | None = None
+    batch_size: int = 64
+    device: str = "auto"
+    trusted: str = ""
+    debug: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the door; returns the exit code.
+
+    Raises:
+        MtlfaceError: The command line, the checkpoint or the pictures are not what they should be.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if wants_help(given):
+        print(__doc__)
+        return 0
+    required = {"checkpoint": "outputs/…/seed=0", "images": "photos"}
+    options = parse("predict", Options, given, required)
+    # Before torch is imported: a wrong path is said at once.
+    from mtlface.inference.images import list_images
+
+    images = list_images(str(options.images))
+    from mtlface.inference.network import open_network
+    from mtlface.inference.predictor import Predictor
+    from mtlface.inference.writers import FORMATS
+
+    kind = FORMATS[one_of("format", options.format, [*FORMATS])]
+    if kind.convert is not None and options.crop == "detect":
+        raise MtlfaceError(
+            f"format={options.format} has a row a picture, crop=detect a row a face. Take "
+            "crop=none or crop=center."
+        )
+    network = open_network(str(options.checkpoint), options.device, names(options.trusted))
+    predictor = Predictor(network, options.crop, options.detector, options.batch_size)
+    output = _output(options.output, kind)
+    rows, failed = write_predictions(predictor, images, output, kind, options.annotate)
+    print(f"{rows:,} rows: {output}")
+    if failed:
+        print(f"{failed:,} of them without a prediction; the column `error` says why.")
+    return 0
+
+
+def write_predictions(
+    predictor: Predictor, images: Listed, output: Path, kind: Format, annotate: bool
+) -> tuple[int, int]:
+    """Predicts and writes part by part; returns the rows, and how many have an error.
+
+    Raises:
+        MtlfaceError: The output cannot be written, or the network lacks what the format needs.
+    """
+    from tqdm import tqdm
+
+    from mtlface.inference.annotate import annotate_part, new_pictures
+    from mtlface.inference.writers import table_writer
+
+    labels = [task.label for task in predictor.network.module.tasks.values()]
+    empty = predictor.template
+    template = empty if kind.convert is None else kind.convert(empty, [])
+    rows = failed = done = 0
+    with (
+        table_writer(output, kind, template) as write,
+        tqdm(total=len(images), unit=" pictures", disable=None) as bar,
+    ):
+        for part in predictor.stream(zip(images.names, images.paths, strict=True)):
+            count = int(new_pictures(part).sum())
+            here = slice(done, done + count)
+            write(part if kind.convert is None else kind.convert(part, images.ids[here]))
+            if annotate:
+                annotate_part(part, images.paths[here], labels, output.parent / "annotated", done)
+            rows, done = rows + len(part), done + count
+            failed += int(part["error"].notna().sum())
+            bar.update(count)
+    return rows, failed
+
+
+def _output(text: str | None, kind: Format) -> Path:
+    name = "predictions" if kind.convert is None else "submission"
+    path = Path(text or ".").expanduser()
+    return path if path.suffix and not path.is_dir() else path / f"{name}{kind.suffix}"
+
+
+if __name__ == "__main__":
+    guarded(main)
