@@ -1,0 +1,60 @@
+import pytest
+
+from mtlface.errors import MtlfaceError
+from mtlface.inference.images import list_images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.jpg", "a.PNG", "deep/c.webp", "notes.md", "x[1].jpg"):
+        path = tmp_path / "p" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "p"
+
+
+def short(listed, folder):
+    return [path.removeprefix(f"{folder}/") for path in listed.paths]
+
+
+def test_a_folder_is_its_pictures_by_name_and_nothing_else(folder):
+    assert short(list_images(str(folder)), folder) == ["a.PNG", "b.jpg", "deep/c.webp", "x[1].jpg"]
+
+
+def test_a_pattern_a_file_and_commas(folder):
+    assert short(list_images(f"{folder}/*.jpg"), folder) == ["b.jpg", "x[1].jpg"]
+    assert short(list_images(f"{folder}/**/*.webp"), folder) == ["deep/c.webp"]
+    assert short(list_images(f"{folder}/x[1].jpg"), folder) == ["x[1].jpg"]
+    both = list_images(f"{folder}/b.jpg,{folder}/a.PNG")
+    assert short(both, folder) == ["b.jpg", "a.PNG"] and both.ids == ["b", "a"]
+
+
+def test_a_list_keeps_its_order_its_names_and_its_ids(folder):
+    (folder / "l.txt").write_text("b.jpg\n\ngone.jpg\na.PNG\n")
+    listed = list_images(str(folder / "l.txt"))
+    assert listed.names == ["b.jpg", "gone.jpg", "a.PNG"]
+    assert short(listed, folder) == ["b.jpg", "gone.jpg", "a.PNG"]
+    (folder / "face_dataset" / "test").mkdir(parents=True)
+    (folder / "face_dataset" / "test" / "00007.jpg").touch()
+    (folder / "test.csv").write_text("id,full_path\n7,test/00007.jpg\n")
+    listed = list_images(str(folder / "test.csv"))
+    assert listed.ids == ["7"]
+    assert short(listed, folder) == ["face_dataset/test/00007.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gone.jpg", "nothing of that name"),
+        ("*.tiff", "matches no file"),
+        (".", "without a picture"),
+        ("empty.txt", "without a picture"),
+        ("wrong.csv", "has the columns a, b"),
+    ],
+)
+def test_nothing_to_predict_is_one_clear_error(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(MtlfaceError, match=message):
+        list_images(text)

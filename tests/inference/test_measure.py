@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mtlface.data.schema import Binary, Category, Labels
+from mtlface.data.table import FaceTable
+from mtlface.door import config_folder
+from mtlface.errors import MtlfaceError
+from mtlface.evaluate import main
+from mtlface.inference.fairness import equalised_odds
+from mtlface.inference.measure import _gaps, measure
+from mtlface.inference.other_data import data_config, fitted
+
+CONF = config_folder()
+
+
+def test_evaluate_gives_the_figures_that_the_run_wrote(trained, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main([f"checkpoint={trained}", f"output={output}", "device=cpu"]) == 0
+    found = json.loads((output / "evaluation.json").read_text())
+    run = json.loads((trained / "result.json").read_text())
+    for kind in ("metrics", "trivial"):
+        theirs = {k: v for k, v in run[kind].items() if k.startswith("test/")}
+        own = {f"test/{k}": v for k, v in found[kind].items()}
+        assert own.keys() == theirs.keys()
+        for name, value in theirs.items():
+            assert own[name] == (None if value is None else pytest.approx(value, rel=1e-4)), name
+    assert found["n"] == 4 and found["data"]["fingerprint"] == run["data"]["fingerprint"]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(output / "predictions.csv"),
+        pd.read_csv(trained / "test_predictions.csv"),
+        atol=1e-4,
+    )
+    assert "trivial predictor" in capsys.readouterr().out
+
+
+def test_any_split_and_any_limit_of_the_own_data(network):
+    config = data_config(network.config, None, ["data.limit={train: 8}"], CONF)
+    found = measure(network, config, "train")
+    assert (found.split, found.n, len(found.predictions)) == ("train", 8, 8)
+
+
+def test_other_data_skips_the_tasks_that_it_cannot_test_by_name(network, cache):
+    words = ["data.source=demo", "data.limit={train: 6, val: 2, test: 40}", f"data.cache={cache}"]
+    found = measure(network, data_config(network.config, "agegender", words, CONF))
+    assert set(found.skipped) == {"landmarks"} and set(found.primary) == {"gender"}
+    assert found.data["name"] == "agegender" and found.n == 40
+    assert sum(found.group_sizes["age_group"].values()) == 40
+    gap = found.gaps["gender@age_group"]
+    assert gap.gap == pytest.approx(max(gap.values.values()) - min(gap.values.values()))
+    assert gap.values[gap.worst] == min(gap.values.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("celebs", [], "Did you mean 'celeba'"),
+        (None, ["data.rot=x"], "Did you mean 'root'"),
+        ("agegender", ["data.rot=x"], "rot"),
+    ],
+)
+def test_unknown_data_or_keys_are_one_clear_error(network, name, words, message):
+    with pytest.raises(MtlfaceError, match=message):
+        data_config(network.config, name, words, CONF)
+
+
+class _Task:
+    def __init__(self, label):
+        self.label = label
+
+
+class _Module:
+    def __init__(self, **tasks):
+        self.tasks = tasks
+
+
+def test_classes_are_matched_by_name_and_strangers_are_missing():
+    there = Category("identity", ("ann", "bob", "eve"))
+    frame = pd.DataFrame({"image": list("abcd"), "split": "test", "identity": [0, 1, 2, -1]})
+    module = _Module(identity=_Task(Category("identity", ("bob", "ann"))))
+    table, skipped = fitted(FaceTable(frame, Labels([there]), None), module)
+    assert table.frame["identity"].tolist() == [1, 0, -1, -1] and not skipped
+    assert table.labels["identity"].classes == ("bob", "ann")
+    assert frame["identity"].tolist() == [0, 1, 2, -1]
+
+
+def test_data_that_fits_no_task_is_an_error():
+    frame = pd.DataFrame({"image": ["a"], "split": "test", "gender": [1]})
+    table = FaceTable(frame, Labels([Binary("gender")]), None)
+    with pytest.raises(MtlfaceError, match="none of the network's tasks"):
+        fitted(table, _Module(smile=_Task(Binary("Smiling"))))
+
+
+def test_the_worst_group_is_the_highest_where_lower_is_better():
+    metrics = {"age/mae@race=A": 3.0, "age/mae@race=B": 5.0, "age/mae@race=C": np.nan}
+    sizes = {"race": {"A": 9, "B": 9, "C": 1}}
+    gap = _gaps(metrics, {"age": "age/mae"}, {"age/mae": False}, sizes)["age@race"]
+    assert (gap.worst, gap.gap, set(gap.values)) == ("B", 2.0, {"A", "B"})
+
+
+def test_equalised_odds_by_hand():
+    pytest.importorskip("fairlearn")
+    rows = [("A", 1, 1), ("A", 1, 0), ("A", 0, 0), ("B", 1, 1), ("B", 0, 1), ("B", 0, 0)]
+    names = np.array(["female", "male"])
+    group, truth, said = (np.array(column) for column in zip(*rows, strict=True))
+    table = pd.DataFrame({"gender": names[said], "gender_true": names[truth], "race": group})
+    tasks = {"gender": _Task(Binary("gender", ("female", "male")))}
+    # True positive rates 1/2 and 1, false positive rates 0 and 1/2.
+    assert equalised_odds(table, tasks, ["race"]) == {"gender@race": 0.5}
