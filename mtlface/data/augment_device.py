@@ -93,7 +93,9 @@ class DeviceAugment:
 
 
 def _move(points: Tensor, draws: Draws, order: list[int]) -> Tensor:
-    points = torch.where(draws.flip[:, None, None], points[:, order], points)
+    # Not points[:, order]: indices in a Python list travel to the device, and it is waited for.
+    mirrored = torch.stack([points[:, k] for k in order], dim=1)
+    points = torch.where(draws.flip[:, None, None], mirrored, points)
     # Written out, not a matrix product, whose rounding may depend on the batch.
     x, y = points[..., 0:1], points[..., 1:2]
     columns = draws.matrix[:, None]  # (B, 1, 2, 3)

@@ -110,7 +110,8 @@ class DeviceLoader:
         chosen = torch.from_numpy(positions % len(self.split))
         labels = self.split.labels_at(positions)
         if self.pixels.is_cuda:
-            images = self.pixels[chosen.to(self.device)]
+            # From pageable memory the copy would wait for all that the device has to do.
+            images = self.pixels[chosen.pin_memory().to(self.device, non_blocking=True)]
         else:
             images = self.pixels[chosen].pin_memory().to(self.device, non_blocking=True)
         on_device = {

@@ -1,6 +1,6 @@
 """Networks without tasks: backbones that turn pictures into features, and the heads on them."""
 
-from mtlface.models.backbone import Backbone
+from mtlface.models.backbone import Backbone, untracked_batchnorm
 from mtlface.models.finetune import freeze, unfreeze
 from mtlface.models.heads import linear_head, mlp_head, no_head
 from mtlface.models.registry import torchvision_backbone
@@ -18,4 +18,5 @@ __all__ = [
     "no_head",
     "torchvision_backbone",
     "unfreeze",
+    "untracked_batchnorm",
 ]

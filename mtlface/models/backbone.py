@@ -1,6 +1,7 @@
 """The shell that every trunk wears: raw pixels in, features out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import torch
@@ -75,3 +76,23 @@ class Backbone(nn.Module):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+
+@contextmanager
+def untracked_batchnorm(module: nn.Module) -> Iterator[None]:
+    """Within the block BatchNorm in training normalises by the batch, but does not remember it.
+
+    For a second look at a batch, which must not count twice in the running statistics.
+    """
+    tracking = [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats
+    ]
+    for layer in tracking:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in tracking:
+            layer.track_running_stats = True

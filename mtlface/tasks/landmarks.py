@@ -70,9 +70,10 @@ class LandmarkTask(Task[Points]):
         return names.index(EYES[0]), names.index(EYES[1])
 
     def _sides(self, size: Tensor) -> dict[Units, Tensor]:
-        """Width and height of the picture in each unit, (B, 1, 2) or (2,)."""
+        """Width and height of the picture in each unit, (B, 1, 2)."""
         disk = size.float()[:, None]
-        working = disk.new_tensor(self.frame[::-1])
+        # Filled where it lies: a tensor made of Python numbers would wait for the device.
+        working = torch.stack([torch.full_like(disk[..., 0], n) for n in self.frame[::-1]], dim=-1)
         return {"normalized": torch.ones_like(working), "disk_pixels": disk, "pixels": working}
 
     def convert(self, points: Tensor, size: Tensor, source: Units, to: Units) -> Tensor:

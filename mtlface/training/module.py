@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torchmetrics import MetricCollection
 
 from mtlface.balancing import Balanced, Balancer
-from mtlface.models import Backbone
+from mtlface.models import Backbone, untracked_batchnorm
 from mtlface.tasks import Score, Task
 from mtlface.tasks.task import Batch
 from mtlface.training.loss_meter import LossMeter
@@ -59,6 +59,7 @@ class MultiTaskModule(LightningModule):
             {task.name: task.metrics() for task in tasks}
         )
         self.last_balanced: Balanced | None = None
+        self._steps_before_batch = 0
         self.checkpoint_extra: dict[str, Any] = {}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -85,12 +86,18 @@ class MultiTaskModule(LightningModule):
         loss: Tensor = balanced.loss
         return loss
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Notes the step, to know at the batch's end whether the optimizer took one."""
+        self._steps_before_batch = self.global_step
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Shows the balancer what its step did, if it learns from that."""
-        if self.balancer.needs_losses_after_step:
-            with torch.no_grad():
+        """Shows the balancer what the optimizer's step did, if it learns from that."""
+        stepped = self.global_step > self._steps_before_batch
+        if stepped and self.balancer.needs_losses_after_step:
+            precision = self.trainer.precision_plugin.train_step_context()
+            with torch.no_grad(), precision, untracked_batchnorm(self.backbone):
                 losses, counts = self.losses(self(batch["image"]), batch)
-                self.balancer.update(losses, counts > 0)
+            self.balancer.update(losses, counts > 0)
 
     def on_train_epoch_end(self) -> None:
         """Lets the balancer close its epoch."""
@@ -122,7 +129,16 @@ class MultiTaskModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer over all parameters, the balancer's own among them, and its schedule."""
-        optimizer = self.optimizer_factory(self.parameters())
+        balancing = list(self.balancer.parameters())
+        own = {id(parameter) for parameter in balancing}
+        groups = [{"params": [p for p in self.parameters() if id(p) not in own]}]
+        if balancing:
+            # Decay would pull learned task weights to their start, whatever the losses say.
+            groups.append({"params": balancing, "weight_decay": 0.0})
+        optimizer = self.optimizer_factory(groups)
+        # A fused optimizer would undo the loss scaling of fp16 itself, and Lightning then refuses
+        # to clip gradients, in bf16 too. Without this mark torch undoes it before the step.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.schedule is None:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
