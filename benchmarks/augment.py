@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import albumentations
 import cv2
@@ -33,22 +34,29 @@ REPEATS = 9
 Case = Callable[[], object]
 
 
-def main() -> None:
-    """Measures, prints and writes the table."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measures, prints and writes the table; `arguments` stand for the command line."""
+    chosen = measure.options(__doc__, REPEATS).parse_args(arguments)
+    repeats = 1 if chosen.quick else chosen.repeats
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     where = measure.machine(torch.cuda.get_device_name() if on_gpu else None)
     batch = 512 if on_gpu else 32
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    results, rows = {}, []
-    for side in (64, 128):
+    results: dict[str, Any] = {}
+    rows, headlines = [], []
+    for side in (64,) if chosen.quick else (64, 128):
         cases = _cases(side, batch, device)
-        seconds = measure.interleave(cases, REPEATS) if on_gpu else _cpu_seconds(cases)
+        seconds = measure.interleave(cases, repeats) if on_gpu else _cpu_seconds(cases, repeats)
         step = seconds["bare training step"]
         for name, times in seconds.items():
             rate = measure.spread([batch / time for time in times])
             share = measure.ratio(times, step)
+            if name in ("device basic", "device strong"):
+                title = f"{name.replace('device', 'augmentation')}, {side} px: share of a step"
+                percent = {key: share[key] * 100 for key in ("median", "low", "high")}
+                headlines.append(measure.headline(title, percent | {"n": share["n"]}, " %"))
             results[f"{side} px/{name}"] = {"pictures_per_s": rate, "share_of_step": share}
             rows.append(
                 (
@@ -61,14 +69,14 @@ def main() -> None:
             )
     columns = ["px", "stage", "µs a picture", "pictures/s (range)", "of a step (range)"]
     clock = "wall" if on_gpu else "CPU, one thread"
-    results["protocol"] = {"batch": batch, "seconds": clock, "repeats": REPEATS}
-    measure.report("augment", results, rows, columns, where)
+    results["protocol"] = {"batch": batch, "seconds": clock, "repeats": repeats}
+    measure.report("augment", results, rows, columns, where, headlines, keep=not chosen.quick)
 
 
-def _cpu_seconds(cases: Mapping[str, Case]) -> dict[str, list[float]]:
+def _cpu_seconds(cases: Mapping[str, Case], repeats: int) -> dict[str, list[float]]:
     """As `measure.interleave`, by the process's CPU clock."""
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for turn in range(REPEATS + 1):
+    for turn in range(repeats + 1):
         for name, case in cases.items():
             started = time.process_time()
             case()

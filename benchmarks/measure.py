@@ -1,5 +1,6 @@
 """Repeated, interleaved timings and the report that they end in."""
 
+import argparse
 import json
 import os
 import platform
@@ -59,6 +60,28 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
     return spread([a / b for a, b in zip(slow, fast, strict=True)])
 
 
+def headline(
+    measure: str, found: Mapping[str, float], unit: str = "×", goal: str = ""
+) -> dict[str, Any]:
+    """A row of the table that `python -m benchmarks --table` prints.
+
+    Args:
+        measure: What was measured, on what.
+        found: Its `spread`.
+        unit: What stands behind the number.
+        goal: What it should be at least or at most.
+    """
+    return {"measure": measure, **found, "unit": unit, "goal": goal}
+
+
+def options(description: str | None, repeats: int) -> argparse.ArgumentParser:
+    """A command line with what all benchmarks have: `--repeats` and `--quick`."""
+    parser = argparse.ArgumentParser(description=str(description).splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=repeats, help="turns")
+    parser.add_argument("--quick", action="store_true", help="see that it runs; nothing is kept")
+    return parser
+
+
 def machine(device: str | None = None) -> dict[str, Any]:
     """What the numbers were taken on; `device` names an accelerator."""
     return {
@@ -76,7 +99,9 @@ def report(
     rows: Sequence[Sequence[str]],
     columns: Sequence[str],
     where: Mapping[str, Any] | None = None,
-) -> Path:
+    headlines: Sequence[Mapping[str, Any]] = (),
+    keep: bool = True,
+) -> Path | None:
     """Prints the rows as a table and writes `results/<device>/<name>.json`.
 
     Args:
@@ -85,19 +110,23 @@ def report(
         rows: Cells of the table.
         columns: Titles of the table.
         where: `machine()` of the run, taken before it started.
+        headlines: What the README's table says of it.
+        keep: False prints only.
 
     Returns:
-        The JSON file.
+        The JSON file, if one was written.
     """
     where = where or machine()
     table = Table(*columns, title=f"{name} on {where['device']}, {where['cores']} cores")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+    if not keep:
+        return None
     folder = RESULTS / re.sub(r"[^a-z0-9]+", "-", str(where["device"]).lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    content = json.dumps({"machine": where, "results": results}, indent=1)
-    path.write_text(content + "\n")
-    print(content)
+    content = {"machine": where, "headlines": list(headlines), "results": results}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"wrote {path}")
     return path

@@ -1,10 +1,9 @@
 """Store build against a plain Pillow loop, and the memory of stores of 10,000 to 200,000 rows.
 
 python -m benchmarks.store                  # both, about five minutes on two cores
-python -m benchmarks.store --only rate      # the build rate only
+python -m benchmarks.store --only rate      # the build rate only, about a minute
 """
 
-import argparse
 import io
 import json
 import os
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.measure import interleave, machine, ratio, report, spread
+from benchmarks.measure import headline, interleave, machine, options, ratio, report, spread
+from benchmarks.peers.torchvision_celeba import celeba_layout, read_all
 from mtlface.data.pixels import open_store
 
 DEMO = Path(__file__).parents[1] / "mtlface" / "data" / "demo" / "celeba.zip"
@@ -49,7 +49,7 @@ print(json.dumps({"imports": before, "end": after, "build_s": store.build_s}))
 
 def replicate_demo(folder: Path, copies: int) -> list[str]:
     """Unpacks the demo faces `copies` times and returns their names."""
-    names = []
+    names: list[str] = []
     with zipfile.ZipFile(DEMO) as archive:
         members = [name for name in archive.namelist() if name.endswith(".jpg")]
         for copy in range(copies):
@@ -75,8 +75,7 @@ def pillow_loop(names: list[str], root: Path, size: tuple[int, int], target: Pat
 def build_rate(copies: int, sides: list[int], repeats: int) -> dict[str, Any]:
     """Pictures a second of the store build and of the Pillow loop, in turns, by size."""
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch, "data")
-        root.mkdir()
+        root = celeba_layout(Path(scratch, "data"))
         names = replicate_demo(root, copies)
         return {f"{side} px": _rate_at(names, root, side, repeats) for side in sides}
 
@@ -95,6 +94,7 @@ def _rate_at(names: list[str], root: Path, side: int, repeats: int) -> dict[str,
     seconds = interleave(
         {
             "pillow loop": lambda: pillow_loop(names, root, (side, side), target),
+            "torchvision CelebA": lambda: read_all(names, root, (side, side)),
             "store": lambda: build(None),
             "store, 1 thread": lambda: build(1),
         },
@@ -110,6 +110,7 @@ def _rate_at(names: list[str], root: Path, side: int, repeats: int) -> dict[str,
             for case, values in seconds.items()
         },
         "store ÷ loop": ratio(seconds[loop], seconds["store"]),
+        "store ÷ torchvision": ratio(seconds["torchvision CelebA"], seconds["store"]),
         "1 thread ÷ loop": ratio(seconds[loop], seconds["store, 1 thread"]),
         # Other processes on the machine take wall time from two threads, but hardly CPU time.
         "store ÷ loop, by CPU time": ratio(cpu_seconds[loop], cpu_seconds["store, 1 thread"]),
@@ -165,17 +166,18 @@ def peak_memory(counts: list[int], side: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures and reports; `arguments` stand for the command line."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = options(__doc__, repeats=5)
     parser.add_argument("--only", choices=["rate", "memory"], help="one of the two")
-    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--copies", type=int, default=2, help="of the 2,000 demo faces")
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="pixels")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 50_000, 200_000])
     chosen = parser.parse_args(arguments)
+    if chosen.quick:
+        chosen.repeats, chosen.copies, chosen.sides, chosen.rows = 1, 1, [64], [1000]
     if chosen.only != "memory":
         where = machine()
         rates = build_rate(chosen.copies, chosen.sides, chosen.repeats)
-        ratios = ["store ÷ loop", "1 thread ÷ loop", "store ÷ loop, by CPU time"]
+        ratios = [key for key in next(iter(rates.values())) if "÷" in key]
         rows = [
             [
                 size,
@@ -186,14 +188,33 @@ def main(arguments: list[str] | None = None) -> None:
             for size, result in rates.items()
         ]
         rivals = [f"{case}, 1/s" for case in next(iter(rates.values()))["pictures_per_s"]]
-        report("store_rate", rates, rows, ["size", *rivals, *ratios, "open"], where)
+        headlines = [
+            headline(f"store build, {size}: times as fast as {rival}", result[key], goal=goal)
+            for size, result in rates.items()
+            for key, rival, goal in (
+                ("store ÷ loop", "a Pillow loop", "≥ 3"),
+                ("store ÷ torchvision", "reading torchvision's CelebA", ""),
+            )
+        ]
+        titles = ["size", *rivals, *ratios, "open"]
+        report("store_rate", rates, rows, titles, where, headlines, keep=not chosen.quick)
     if chosen.only != "rate":
         where = machine()
         memory = peak_memory(chosen.rows, side=64)
         rows = [
             [count, *(f"{value:.0f}" for value in row.values())] for count, row in memory.items()
         ]
-        report("store_memory", memory, rows, ["rows", *next(iter(memory.values()))], where)
+        grown = [row["build_peak_mib"] - row["imports_peak_mib"] for row in memory.values()]
+        headlines = [
+            headline(
+                f"store build of {int(count):,} pictures, 64 px: peak memory above the imports",
+                spread([more]),
+                " MiB",
+            )
+            for count, more in zip(memory, grown, strict=True)
+        ]
+        titles = ["rows", *next(iter(memory.values()))]
+        report("store_memory", memory, rows, titles, where, headlines, keep=not chosen.quick)
 
 
 if __name__ == "__main__":
