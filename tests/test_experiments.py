@@ -82,8 +82,10 @@ def test_the_sweeps_are_those_of_the_published_comparisons():
 @pytest.mark.parametrize("sweep", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
 def test_a_sweep_names_existing_experiments_and_its_own_folder(sweep):
     content = OmegaConf.load(CONF / "sweep" / f"{sweep}.yaml")
-    arms = str(content.hydra.sweeper.params.experiment).split(",")
-    assert len(arms) == len(set(arms))
+    grids = [content.hydra.sweeper.params, *content.get("grids", [])]
+    named = [str(grid.experiment) for grid in grids if "experiment" in grid]
+    arms = [arm for names in named for arm in names.split(",")]
+    assert arms
     assert set(arms) <= set(EXPERIMENTS)
     assert set(arms) == SWEEPS.get(sweep, set(arms))
     assert content.group == sweep
