@@ -221,8 +221,8 @@ def test_the_comparison_of_checkpoints_can_fail(whole, tmp_path):
     from forked_runs import assert_same_checkpoint
 
     checkpoint = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
-    name = next(name for name in checkpoint["state_dict"] if name.endswith("weight"))
-    checkpoint["state_dict"][name].view(-1)[0] += 1e-6
+    name = next(name for name in checkpoint["state_dict"] if name.endswith("bias"))
+    checkpoint["state_dict"][name][0] += 1e-6
     torch.save(checkpoint, tmp_path / "other.ckpt")
     with pytest.raises(AssertionError):
         assert_same_checkpoint(tmp_path / "other.ckpt", whole / "checkpoints" / "last.ckpt")
