@@ -122,6 +122,17 @@ class FaceDataModule(LightningDataModule):
         content = f"{self.table.fingerprint()} {self.store.digest}"
         return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
+    def read(self) -> tuple[FaceTable, str]:
+        """The chosen rows with their labels, no picture looked at yet, and the root's kind.
+
+        Raises:
+            MtlfaceError: The data cannot be had or read.
+        """
+        root, kind = resolve(
+            self.root, self.source, self.kaggle, self.demo, self.cache, self.reader.layout
+        )
+        return _with_all_splits(self._choose(self.reader.read(root, self.seed))), kind
+
     def load(self) -> _Loaded:
         """Reads the labels and opens the packed pictures, building them if they are not there.
 
@@ -129,10 +140,7 @@ class FaceDataModule(LightningDataModule):
             MtlfaceError: The data cannot be had, read or used.
         """
         if self._loaded is None:
-            root, kind = resolve(
-                self.root, self.source, self.kaggle, self.demo, self.cache, self.reader.layout
-            )
-            table = _with_all_splits(self._choose(self.reader.read(root, self.seed)))
+            table, kind = self.read()
             images = table.frame["image"].tolist()
             store = open_store(images, table.root, self.image_size, self.cache, self.workers)
             table, stored = self._without_bad(table, store)

@@ -117,9 +117,10 @@ def _stamp(canvas: Image.Image, mark: Image.Image, place: NDArray[np.float64]) -
 def _legend(
     canvas: Image.Image, draw: ImageDraw.ImageDraw, panels: Sequence[Panel], y: int
 ) -> None:
+    both = any(panel.found is not None for panel in panels)
     x, middle = _GAP, y + _LINE / 2 - 1
     for name, mark, shown in (
-        ("truth", marks.ring(_MARK + 2), any(p.truth is not None for p in panels)),
+        ("truth" if both else "landmarks", marks.ring(_MARK + 2), any(p.truth is not None for p in panels)),
         ("predicted", marks.dot(_MARK - 2), any(p.found is not None for p in panels)),
     ):
         if shown:
