@@ -7,6 +7,7 @@ python -m benchmarks.gpu                        # all, about fifteen minutes
 python -m benchmarks.gpu --only grid --sides 128 --batches 512
 """
 
+import gc
 import logging
 import time
 from typing import Any
@@ -66,7 +67,7 @@ def _grid(sides: list[int], batches: list[int], repeats: int, keep: bool) -> Non
         for batch in batches:
             for compiled in (False, True):
                 name = f"{side} px, batch {batch}, {'compiled' if compiled else 'eager'}"
-                torch.compiler.reset()
+                _forget()
                 try:
                     found = _case(side, batch, compiled, repeats, where["device"])
                 except torch.OutOfMemoryError:
@@ -93,6 +94,13 @@ def _grid(sides: list[int], batches: list[int], repeats: int, keep: bool) -> Non
                     ]
     columns = ["case", "pictures/s", "bare", "of the bare rate", "of peak FLOP/s", "of peak bytes"]
     report("gpu_grid", results, rows, columns, where, headlines, keep)
+
+
+def _forget() -> None:
+    """Gives back the memory and the compiled code of the case before."""
+    torch.compiler.reset()
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _percent(share: float | None) -> str:
@@ -152,7 +160,7 @@ class Profiled(Callback):
 def _profile(batch: int, keep: bool) -> None:
     """Where the time of a compiled step end to end goes, by kernel."""
     where = workload.here()
-    torch.compiler.reset()
+    _forget()
     cfg = _configured(128, batch, compiled=True)
     module, datamodule = workload.built(cfg, synthetic(cfg, 24 * batch))
     profiled = Profiled()
@@ -180,7 +188,7 @@ def _profile(batch: int, keep: bool) -> None:
 def _epochs(batch: int, pictures: int, repeats: int, keep: bool) -> None:
     """Seconds of each epoch of a set as large as CelebA, loading it to the device included once."""
     where = workload.here()
-    torch.compiler.reset()
+    _forget()
     cfg = _configured(128, batch, compiled=True)
     module, datamodule = workload.built(cfg, synthetic(cfg, pictures))
     seconds = workload.fit(cfg, module, datamodule, -(-pictures // batch), repeats, {})["ours"]
@@ -191,7 +199,6 @@ def _epochs(batch: int, pictures: int, repeats: int, keep: bool) -> None:
         "seconds": seconds,
         "seconds_spread": found,
         "pictures_per_s": rate,
-        "place": datamodule.train_dataloader().place,
     }
     rows = [[str(i), f"{s:.2f} s", f"{pictures / s:,.0f}"] for i, s in enumerate(seconds, start=1)]
     title = f"an epoch of {pictures:,} pictures at 128 px, ResNet-18, bf16, compiled, batch {batch}"

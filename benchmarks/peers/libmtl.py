@@ -67,11 +67,13 @@ class Batches:
         self.position = 0
         return self
 
-    def next(self) -> tuple[Tensor, dict[str, Batch]]:
+    def __next__(self) -> tuple[Tensor, dict[str, Batch]]:
         """The next batch; the first again after the last."""
         images, labels = self.batches[self.position % len(self.batches)]
         self.position += 1
         return images, dict(labels)
+
+    next = __next__
 
 
 class Targets(dict[str, Tensor]):

@@ -131,7 +131,9 @@ class MultiTaskModule(LightningModule):
         """The optimizer over all parameters, the balancer's own among them, and its schedule."""
         balancing = list(self.balancer.parameters())
         own = {id(parameter) for parameter in balancing}
-        groups = [{"params": [p for p in self.parameters() if id(p) not in own]}]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in self.parameters() if id(p) not in own]}
+        ]
         if balancing:
             # Decay would pull learned task weights to their start, whatever the losses say.
             groups.append({"params": balancing, "weight_decay": 0.0})

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch
 from filelock import FileLock, Timeout
 from lightning import seed_everything
@@ -102,9 +100,6 @@ def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
     best = load_checkpoint(files.best)
     module.load_state_dict(best["state_dict"])
     # Another graph, for a few batches in fp32, would take longer than they do.
-    eager = torch.compiler.set_stance("force_eager") if cfg.compile else nullcontext()
-    with eager:
-        # Another graph, for a few batches in fp32, would take longer than they do.
     eager = torch.compiler.set_stance("force_eager") if cfg.compile else nullcontext()
     with eager:
         found = evaluate(module, datamodule, trainer.strategy.root_device)
