@@ -95,6 +95,8 @@ def _sweep(cfg: DictConfig, context: HydraContext, runs: list[PlannedRun]) -> in
     console = Console()
     live = console.is_terminal and cfg.hydra.launcher._target_ == IN_THIS_PROCESS
     overview = Overview(runs, console) if live and todo else None
+    if overview is None:
+        print(f"{len(todo)} of {len(runs)} runs are to be done.", flush=True)
     with overview or nullcontext(), heard_by(overview):
         _launch(cfg, context, todo)
     ended = outcomes(runs, done_before)

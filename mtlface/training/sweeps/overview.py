@@ -98,6 +98,7 @@ class Overview:
             if progress.best is not None:
                 best = f"{progress.monitor} {progress.best:.4g}"
             left = "" if progress.seconds_left is None else duration(progress.seconds_left)
+            left = "testing" if progress.epoch >= progress.epochs else left
         if folder in self.seconds:
             left = f"{state}, {duration(self.seconds[folder])}"
         return MARKS[state], run.arm, run.seed, epoch, best, left
