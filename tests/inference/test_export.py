@@ -8,11 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from mtlface.data.schema import Binary, Category, Labels, Multilabel, Number, Points
 from mtlface.errors import MtlfaceError
 from mtlface.export import main
 from mtlface.inference.bundle import describe
 from mtlface.inference.network import open_network
-from mtlface.inference.portable import TOLERANCE
+from mtlface.inference.outputs import described_all
+from mtlface.inference.portable import TOLERANCE, Portable
+from mtlface.training.build import build_module
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -138,3 +141,43 @@ def test_unknown_input_and_missing_result(trained, tmp_path):
     assert main(words) == 0
     assert "was not beside the checkpoint" in (tmp_path / "b" / "MODEL_CARD.md").read_text()
     assert open_network(moved, "cpu").run_folder == tmp_path
+
+
+@pytest.mark.parametrize("identity", ["identity", "identity_arcface"])
+def test_every_kind_of_task_is_described_and_exported_for_any_batch(composed, identity):
+    if identity != "identity":
+        pytest.importorskip("pytorch_metric_learning")
+    config = composed("experiment=tiny", f"task=[gender_ce,landmarks,attributes,age,{identity}]")
+    config.tasks.landmarks.units = "disk_pixels"
+    labels = Labels(
+        [
+            Binary("gender", ("female", "male")),
+            Points("landmarks", ("left_eye", "right_eye")),
+            Multilabel("attributes", ("Smiling", "Bald", "Young")),
+            Number("age", 0, 116, "years"),
+            Category("identity", ("ann", "bob", "eve")),
+        ]
+    )
+    module = build_module(config, labels).eval()
+    model = Portable(module).eval()
+    meanings = described_all(module.tasks)
+    images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    batch = {"images": {0: torch.export.Dim("batch", min=1)}}
+    program = torch.export.export(model, (images,), dynamic_shapes=batch).module()
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    with torch.inference_mode():
+        answers = dict(zip(meanings, program(images), strict=True))
+        columns = {}
+        for name, task in module.tasks.items():
+            output = module(images)[name]
+            columns |= task.columns(output, torch.tensor([[178.0, 218.0]]).expand(5, 2))
+    for name, meaning in meanings.items():
+        assert ["batch", *answers[name].shape[1:]] == meaning["shape"]
+    for ours, theirs in [
+        (answers["gender_probability"], columns["gender_probability"]),
+        (answers["landmarks"][:, 1, 0], columns["right_eye_x"]),
+        (answers["attributes_probability"][:, 1], columns["Bald_probability"]),
+        (answers["age"], columns["age"]),
+        (answers["identity_probability"].max(dim=1).values, columns["identity_probability"]),
+    ]:
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-4, atol=1e-4)
