@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mtlface.door import config_folder
 from mtlface.training.build import check_tasks
 from mtlface.training.run import run
+from mtlface.training.trusted import check_config
 
 CONF = config_folder()
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -70,7 +71,8 @@ def trained(name: str, profile: str, folder: Path, cache: Path, *overrides: str)
 def test_an_experiment_composes_and_asks_for_labels_that_its_data_has(name, profile):
     cfg = composed(f"experiment={name}", f"profile={profile}")
     assert cfg.name == name
-    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    # What its checkpoints hold must be readable again.
+    check_config(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     check_tasks(cfg, instantiate(cfg.data.reader).labels())
     references = set(cfg.references) - set(cfg.tasks)
     assert not references, f"references of tasks that the arm does not have: {references}"
