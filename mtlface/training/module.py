@@ -103,19 +103,19 @@ class MultiTaskModule(LightningModule):
         """Lets the balancer close its epoch."""
         self.balancer.end_epoch()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch to the validation losses and metrics."""
-        outputs = self(batch["image"])
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Adds a batch to the validation losses and metrics; returns the raw outputs."""
+        outputs: dict[str, Tensor] = self(batch["image"])
         self.val_losses.update(*self.losses(outputs, batch), self.global_step)
         for name, task in self.tasks.items():
             task.update(self.val_metrics[name], outputs[name], batch)
+        return outputs
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation losses, every task's metrics and the scores across tasks."""
         found: dict[str, Tensor] = {}
         for name, task in self.tasks.items():
-            computed = task.scalars(self.val_metrics[name].compute())
-            found |= {f"{name}/{metric}": value for metric, value in computed.items()}
+            found |= task.results(self.val_metrics[name].compute())
             self.val_metrics[name].reset()
         for name, score in self.scores.items():
             if (value := score(found)) is not None:
