@@ -58,6 +58,9 @@ class MultiTaskModule(LightningModule):
         self.val_metrics: Mapping[str, MetricCollection] = nn.ModuleDict(  # type: ignore[assignment]
             {task.name: task.metrics() for task in tasks}
         )
+        # DDP would give every rank the first one's sums before each step.
+        own = [n for n, _ in self.named_buffers() if n.startswith(("train_losses.", "val_losses."))]
+        self._ddp_params_and_buffers_to_ignore = own
         self.last_balanced: Balanced | None = None
         self._steps_before_batch = 0
         self.checkpoint_extra: dict[str, Any] = {}
