@@ -35,6 +35,9 @@ def guarded(main: Callable[[], int | None]) -> None:
     preemption.listen()
     try:
         code = main()
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = None
+        sys.exit(0)
     except (MtlfaceError, OSError, RuntimeError) as error:
         shown = error if isinstance(error, MtlfaceError) else disk_error(error)
         if shown is None or wants_trace(sys.argv):

@@ -86,6 +86,6 @@ def _harmless(config: dict[str, Any]) -> dict[str, Any]:
             if "pretrained" in item:
                 item["pretrained"] = False
             waiting += item.values()
-        elif isinstance(item, list):
+        elif isinstance(item, list | tuple):
             waiting += item
     return changed

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
-import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -125,12 +123,9 @@ def directions(module: MultiTaskModule) -> dict[str, bool]:
     return tasks | scores
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """The most memory so far in MB: of the GPU where there is one, else resident in the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+def peak_memory_mb(device: torch.device) -> float | None:
+    """The most GPU memory so far in MB; None on a CPU, where earlier runs count in the peak."""
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
 
 
 def _callbacks(trainer: Trainer) -> list[Any]:
