@@ -78,7 +78,9 @@ def figures(table: FaceTable) -> Iterator[Shown]:
             "label_balance",
             "Share of labelled pictures that have it. Far from one half, accuracy flatters: look "
             "at F1 and AUROC too.",
-            distributions.share_bars(list(answers), shares, "Label balance", "share with it"),
+            distributions.share_bars(
+                list(answers.columns), shares, "Label balance", "share with it"
+            ),
         )
     yield from _class_counts(labels, frame)
     missing = {label.name: _missing(label, frame) / len(frame) for label in labels.values()}
@@ -249,7 +251,9 @@ def _heat_map(rows: pd.DataFrame, columns: pd.DataFrame, title: str) -> Figure:
         np.fill_diagonal(values, np.nan)  # always 1, and so the only thing to be seen
     largest = float(np.nanmax(np.abs(values), initial=0.0))
     limit = min(1.0, max(0.2, np.ceil(10 * largest) / 10)) if np.isfinite(largest) else 1.0
-    return matrices.heat_map(list(rows), list(columns), values, title, "Pearson correlation", limit)
+    return matrices.heat_map(
+        list(rows.columns), list(columns.columns), values, title, "Pearson correlation", limit
+    )
 
 
 def _missing(label: Label, frame: pd.DataFrame) -> int:
@@ -273,7 +277,7 @@ def _content(label: Label, frame: pd.DataFrame) -> str:
         counts = [int((values == k).sum()) for k in (0, 1)]
         pairs = zip(label.classes, counts, strict=True)
         return ", ".join(f"{name} {n:,}" for name, n in pairs)
-    codes, counts = np.unique(values[values >= 0], return_counts=True)
+    codes, pictures = np.unique(values[values >= 0], return_counts=True)
     if not len(codes):
         return "none known"
-    return f"{len(codes):,} classes of {counts.min():,} to {counts.max():,} pictures"
+    return f"{len(codes):,} classes of {pictures.min():,} to {pictures.max():,} pictures"

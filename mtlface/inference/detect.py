@@ -70,7 +70,7 @@ class Cascade:
                 "crop=detect needs a face detector: pip install 'mtlface[detect]' for one without "
                 f"a download, or give detector=<YuNet model file> (from {YUNET})."
             ) from error
-        self._patterns = Patterns(lbp_frontal_face_cascade_filename())
+        self._patterns = Patterns(lbp_frontal_face_cascade_filename())  # type: ignore[no-untyped-call]
 
     def __call__(self, pixels: np.ndarray) -> list[Detection]:
         """The faces of a picture, the largest first."""

@@ -13,7 +13,7 @@ from mtlface.plots.panels import Caption, Panel
 from mtlface.tasks import Task
 
 Columns = Mapping[str, NDArray[Any]]
-NAMED = 2  # wrong attributes that a caption names
+NAMED = 2  # lines for wrong attributes: what they are in truth
 
 
 def prediction_panels(
@@ -34,13 +34,16 @@ def prediction_panels(
         Panel(
             image,
             float(size[0] / size[1]),
-            [_caption(task, {name: values[i] for name, values in columns.items()})
-             for task in listed],
+            [
+                line
+                for task in listed
+                for line in _captions(task, {n: values[i] for n, values in columns.items()})
+            ],
             None if truths is None else truths[i],
             None if founds is None else founds[i],
         )
         for i, (image, size) in enumerate(zip(images, sizes, strict=True))
-    ]  # fmt: skip
+    ]
 
 
 def worst(task: Task[Any], columns: Columns, count: int) -> NDArray[np.int64]:
@@ -66,11 +69,11 @@ def _points(
     return shares
 
 
-def _caption(task: Task[Any], row: Mapping[str, Any]) -> Caption:
+def _captions(task: Task[Any], row: Mapping[str, Any]) -> list[Caption]:
     return CAPTIONS[type(task.label)](task, row)
 
 
-def _class_caption(task: Task[Any], row: Mapping[str, Any]) -> Caption:
+def _class_captions(task: Task[Any], row: Mapping[str, Any]) -> list[Caption]:
     name = task.label.name
     found, truth = str(row[name]), row[f"{name}_true"]
     text = found
@@ -78,35 +81,37 @@ def _class_caption(task: Task[Any], row: Mapping[str, Any]) -> Caption:
         positive = not isinstance(task.label, Binary) or found == task.label.classes[1]
         text = f"{found} {probability if positive else 1 - probability:.0%}"
     if not isinstance(truth, str) or not truth:
-        return Caption(text)
-    return Caption(text if truth == found else f"{text}, is {truth}", truth == found)
+        return [Caption(text)]
+    return [Caption(text if truth == found else f"{text}, is {truth}", truth == found)]
 
 
-def _number_caption(task: Task[Any], row: Mapping[str, Any]) -> Caption:
+def _number_captions(task: Task[Any], row: Mapping[str, Any]) -> list[Caption]:
     name, truth = task.label.name, float(row[f"{task.label.name}_true"])
     known = "" if np.isnan(truth) else f", is {truth:.0f}"
-    return Caption(f"{name} {float(row[name]):.0f}{known}")
+    return [Caption(f"{name} {float(row[name]):.0f}{known}")]
 
 
-def _attributes_caption(task: Task[Any], row: Mapping[str, Any]) -> Caption:
+def _attributes_captions(task: Task[Any], row: Mapping[str, Any]) -> list[Caption]:
     known = [n for n in task.label.names if np.isfinite(float(row[f"{n}_true"]))]
     wrong = [n for n in known if int(row[n]) != int(row[f"{n}_true"])]
-    more = f" +{len(wrong) - NAMED}" if len(wrong) > NAMED else ""
+    named, more = wrong[:NAMED], len(wrong) - NAMED
+    if more > 0:
+        named = [*wrong[: NAMED - 1], f"{more + 1} more"]
     text = f"{len(known) - len(wrong)}/{len(known)} {task.name}"
-    if wrong:
-        text = f"{len(known) - len(wrong)}/{len(known)}: {', '.join(wrong[:NAMED])}{more}"
-    return Caption(text, None if not known else not wrong)
+    said = Caption(text, not wrong if known else None)
+    return [said, *(Caption(f"not {name}" if name in row and row[f"{name}_true"] == 0 else name)
+                    for name in named)]  # fmt: skip
 
 
-def _points_caption(task: Task[Any], row: Mapping[str, Any]) -> Caption:
+def _points_captions(task: Task[Any], row: Mapping[str, Any]) -> list[Caption]:
     error = float(row[f"{task.name}/error"])
-    return Caption(task.name if np.isnan(error) else f"{task.name} error {error:.1%}")
+    return [Caption(task.name if np.isnan(error) else f"{task.name} error {error:.1%}")]
 
 
-CAPTIONS: dict[type[Label], Callable[[Task[Any], Mapping[str, Any]], Caption]] = {
-    Binary: _class_caption,
-    Category: _class_caption,
-    Number: _number_caption,
-    Multilabel: _attributes_caption,
-    Points: _points_caption,
+CAPTIONS: dict[type[Label], Callable[[Task[Any], Mapping[str, Any]], list[Caption]]] = {
+    Binary: _class_captions,
+    Category: _class_captions,
+    Number: _number_captions,
+    Multilabel: _attributes_captions,
+    Points: _points_captions,
 }

@@ -24,6 +24,7 @@ WITHOUT_EFFECT = (
     "watch",
     "data.cache",
     "data.workers",
+    "trainer.enable_progress_bar",
 )
 
 
