@@ -118,10 +118,11 @@ def _legend(
     canvas: Image.Image, draw: ImageDraw.ImageDraw, panels: Sequence[Panel], y: int
 ) -> None:
     both = any(panel.found is not None for panel in panels)
+    truth = any(panel.truth is not None for panel in panels)
     x, middle = _GAP, y + _LINE / 2 - 1
     for name, mark, shown in (
-        ("truth" if both else "landmarks", marks.ring(_MARK + 2), any(p.truth is not None for p in panels)),
-        ("predicted", marks.dot(_MARK - 2), any(p.found is not None for p in panels)),
+        ("truth" if both else "landmarks", marks.ring(_MARK + 2), truth),
+        ("predicted", marks.dot(_MARK - 2), both),
     ):
         if shown:
             _stamp(canvas, mark, np.array([x + _MARK / 2, middle]))
