@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning import LightningDataModule
 
@@ -121,6 +122,18 @@ class FaceDataModule(LightningDataModule):
         """16 hexadecimal digits of the names, splits, labels and decoded pixels that are used."""
         content = f"{self.table.fingerprint()} {self.store.digest}"
         return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
+    def pictures_fingerprint(self) -> str:
+        """16 hexadecimal digits of which pictures are used: their names and sizes on disk.
+
+        Arms that may stand in one table agree in it, whatever labels, working size or seeded splits
+        they take.
+        """
+        table, stored, store, _ = self.load()
+        pictures = pd.DataFrame(store.sizes[stored], columns=["width", "height"])
+        pictures["image"] = table.frame["image"].to_numpy()
+        hashed = pd.util.hash_pandas_object(pictures, index=False).to_numpy()
+        return hashlib.blake2b(np.sort(hashed).tobytes(), digest_size=8).hexdigest()
 
     def read(self) -> tuple[FaceTable, str]:
         """The chosen rows with their labels, no picture looked at yet, and the root's kind.

@@ -110,7 +110,7 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
         data={
             "name": datamodule.name,
             "root_kind": datamodule.root_kind,
-            "fingerprint": datamodule.fingerprint(),
+            "fingerprint": datamodule.pictures_fingerprint(),
             "counts": table.counts,
             "omitted": len(table.omitted),
         },

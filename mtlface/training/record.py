@@ -71,7 +71,7 @@ def record(
             "name": datamodule.name,
             "root_kind": datamodule.root_kind,
             "counts": table.counts,
-            "fingerprint": datamodule.fingerprint(),
+            "fingerprint": datamodule.pictures_fingerprint(),
             "omitted": len(table.omitted),
         },
         "seed": cfg.seed,

@@ -100,6 +100,15 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_folder(faces, own_face
     assert here.fingerprint() != module(faces, cache, draw=HALF).fingerprint()
 
 
+def test_arms_of_one_data_set_agree_in_its_pictures_whatever_they_take_of_it(faces, cache):
+    here = module(faces, cache).pictures_fingerprint()
+    assert here == module(faces, cache, image_size=(16, 16)).pictures_fingerprint()
+    for seed in (1, 2):
+        resplit = module(faces, cache, draw={**HALF, "count": 24, "seed": seed})
+        assert resplit.pictures_fingerprint() == here
+    assert module(faces, cache, draw=HALF).pictures_fingerprint() != here
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
