@@ -22,7 +22,7 @@ demo: setup  ## train the four arms on rendered faces and compare them (SEEDS=0,
 	$(BIN)/python -m mtlface.compare runs=outputs/celeba_landmarks_gender
 
 test: setup  ## run the tests that a laptop runs in minutes
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
 
 test-slow: setup  ## run the long tests: simulations, fuzzing, kill and resume
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600
