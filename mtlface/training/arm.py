@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 # They say where, with which seed and on which data to run, not what; folders name them elsewhere.
 NOT_PART_OF_THE_ARM = (
-    "experiment", "sweep", "seed", "data", "profile", "outputs", "group", "debug",
+    "experiment", "name", "sweep", "seed", "data", "profile", "outputs", "group", "debug",
     "figures", "watch", "watch.every_n_steps", "trainer",
     "data.root", "data.source", "data.cache", "data.workers", "data.loader",
     "trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.enable_progress_bar",
