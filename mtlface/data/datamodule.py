@@ -231,6 +231,9 @@ class FaceDataModule(LightningDataModule):
             )
         split = self.split(name)
         sampler = BatchSampler(len(split), self.batch_size, self.seed, train, rank, world)
+        if train and self.trainer is not None:
+            # Workers fetch their first batches before Lightning tells the sampler the epoch.
+            sampler.set_epoch(self.trainer.current_epoch)
         if self.loader == "workers" or (train and self.augment.needs_cpu):
             augment = self._cpu_augment() if train else None
             workers = min(16, os.cpu_count() or 1) if self.workers is None else self.workers

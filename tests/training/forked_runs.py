@@ -63,6 +63,8 @@ def _train(folder, overrides, disturb, arguments):
     os.dup2(sys.stderr.fileno(), 2)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     torch.set_num_threads(1)
+    # Else a data loader's workers would need a fork server of their own, and outlive a kill.
+    multiprocessing.set_start_method("fork", force=True)
     if disturb is not None:
         disturb(*arguments)
 
@@ -125,7 +127,10 @@ def scalars(folder):
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     return {
-        name: [(e.step, None if name.startswith("run/") else e.value) for e in events.Scalars(name)]
+        name: [
+            (e.step, None if name.startswith("run/") else repr(e.value))
+            for e in events.Scalars(name)
+        ]
         for name in events.Tags()["scalars"]
     }
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import pandas as pd
 import pytest
 import torch
 from forked_runs import (
@@ -33,7 +34,7 @@ VARIANTS = {
     "nash_mtl, accumulation": ["balancing=nash_mtl", "trainer.accumulate_grad_batches=2"],
     "graddrop, random at each step": ["balancing=graddrop"],
     "cr_mogm, smoothed weights": ["balancing=cr_mogm"],
-    "early stopping": ["patience=1", "trainer.max_epochs=8", "optimizer.lr=0.03"],
+    "early stopping": ["patience=2", "trainer.max_epochs=12", "optimizer.lr=0.03"],
     "workers": ["augment=adverse", "data.workers=1"],
 }
 
@@ -209,11 +210,13 @@ def test_ctrl_c_ends_with_130_and_loses_nothing(data, whole, tmp_path):
 def test_every_state_is_gone_on_from(data, tmp_path, name):
     overrides = [*data, *VARIANTS[name]]
     assert train(tmp_path / "whole", overrides) == 0, log_of(tmp_path / "whole")
+    epochs = len(pd.read_csv(tmp_path / "whole" / "metrics.csv"))
+    assert epochs >= 3 and (name != "early stopping" or epochs < 12)
     killed = tmp_path / "killed"
-    for steps in (2 * STEPS + 1, STEPS + 1):  # in epoch 2, and again in epoch 3
+    for steps in (STEPS + 1, (epochs - 2) * STEPS + 1):  # in epoch 1, and again in the last
         assert train(killed, overrides, at_step, steps) == -signal.SIGKILL, log_of(killed)
     assert train(killed, overrides) == 0, log_of(killed)
-    assert "Going on from epoch 3" in log_of(killed)
+    assert f"Going on from epoch {epochs - 1} " in log_of(killed)
     assert_same_run(killed, tmp_path / "whole")
 
 

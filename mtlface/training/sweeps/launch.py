@@ -110,13 +110,16 @@ def _launch(cfg: DictConfig, context: HydraContext, todo: list[PlannedRun]) -> N
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=job, config=cfg
     )
-    try:
-        returned = launcher.launch([list(run.overrides) for run in todo], initial_job_idx=0)
-    except Exception as error:
-        # A worker or a cluster job was killed; what the others did is in their folders.
-        if cfg.debug:
-            raise
-        log.error("The launcher stopped: %s: %s", type(error).__name__, error)
-        return
-    for one in returned:
-        _ = one.return_value  # raises what a job let through on purpose
+    # What Hydra returns of a job holds its configs: in this process, hundreds would add up.
+    here = cfg.hydra.launcher._target_ == IN_THIS_PROCESS
+    for first, batch in enumerate([[run] for run in todo] if here else [todo]):
+        try:
+            returned = launcher.launch([list(r.overrides) for r in batch], initial_job_idx=first)
+        except Exception as error:
+            # A worker or a cluster job was killed; what the others did is in their folders.
+            if cfg.debug:
+                raise
+            log.error("The launcher stopped: %s: %s", type(error).__name__, error)
+            return
+        for one in returned:
+            _ = one.return_value  # raises what a job let through on purpose
