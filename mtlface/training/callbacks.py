@@ -90,6 +90,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().load_state_dict(
             {**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath}
         )
+        self.current_score = state_dict["current_score"]  # which Lightning leaves out
 
 
 class StopAtStep(Callback):

@@ -54,12 +54,14 @@ class Dashboard(Callback):
         self._seen = 0
         self._seconds: float | None = None
         self._begun = 0.0
+        self._logged = 0  # steps at the last point of the learning rate: one point a step
         self._wanted: dict[int, list[int]] = {}
         self._kept: list[Kept] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes what does not change; a resumed run has it already."""
         assert isinstance(pl_module, MultiTaskModule)
+        self._logged = trainer.global_step
         writer = writer_of(trainer)
         if writer is not None and trainer.global_step == 0:
             writer.add_text("config", f"```yaml\n{self.config.rstrip()}\n```", 0)
@@ -74,8 +76,9 @@ class Dashboard(Callback):
     ) -> None:
         """Counts pictures, and logs the learning rate now and then."""
         self._seen += len(batch["index"]) * trainer.world_size
-        if trainer.global_step % self.log_every == 0:
+        if trainer.global_step > self._logged and trainer.global_step % self.log_every == 0:
             self._log(trainer, learning_rates(trainer))
+            self._logged = trainer.global_step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock, and chooses whose predictions to keep."""
@@ -112,8 +115,8 @@ class Dashboard(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch's throughput and learning rate."""
         seconds = self._seconds or time.perf_counter() - self._begun
-        found = {"run/pictures_per_s": self._seen / seconds} | learning_rates(trainer)
-        self._log(trainer, found)
+        rates = learning_rates(trainer) if trainer.global_step > self._logged else {}
+        self._log(trainer, {"run/pictures_per_s": self._seen / seconds} | rates)
 
     def _log(self, trainer: Trainer, found: Mapping[str, float]) -> None:
         if trainer.is_global_zero:

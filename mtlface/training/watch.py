@@ -41,7 +41,7 @@ class BalancingWatch(Callback):
         self._saved: dict[str, Any] = {}
         self._pending: list[tuple[Tensor, Tensor, Tensor | None]] = []
         self._handle: RemovableHandle | None = None
-        self._batch = 0
+        self._batch = self._step = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far, for the checkpoint."""
@@ -66,14 +66,14 @@ class BalancingWatch(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Notes which batch it is."""
-        self._batch = trainer.fit_loop.total_batch_idx
+        """Notes which batch and which step it is."""
+        self._batch, self._step = trainer.fit_loop.total_batch_idx, trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Logs now and then."""
-        if trainer.global_step % self.log_every == 0:
+        """Logs now and then, and only where the batch ended a step: it may be accumulated."""
+        if trainer.global_step > self._step and trainer.global_step % self.log_every == 0:
             self._log(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
