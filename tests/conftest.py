@@ -1,5 +1,6 @@
 """What the tests share: one thread, and a folder of 24 faces in CelebA's layout."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from mtlface.data.celeba import ATTRIBUTES, CelebA
 from mtlface.data.pixels import PixelStore, open_store
 from mtlface.data.table import FaceTable
 from mtlface.door import config_folder
+
+# A job started in the background ignores Ctrl-C, and so would every process that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Several threads on a shared machine wait for each other, and add up in another order.
 torch.set_num_threads(1)
