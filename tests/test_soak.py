@@ -8,6 +8,7 @@ import os
 import random
 import statistics
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -41,7 +42,15 @@ def sweep(overrides, report):
     def told(cfg, folder, arm, changes):
         write(report, {"begins": str(folder)})
         result = train(cfg, folder, arm, changes)
-        write(report, {"ended": str(folder), "files": open_files(), "mb": resident_mb()})
+        write(
+            report,
+            {
+                "ended": str(folder),
+                "files": open_files(),
+                "mb": resident_mb(),
+                "threads": threading.active_count(),
+            },
+        )
         return result
 
     run_module.run = told
@@ -93,6 +102,8 @@ def test_many_jobs_in_one_process_leave_nothing_behind(overrides, tmp_path):
     assert len(after) == JOBS == len(list((tmp_path / "out").rglob("result.json")))
     files = [line["files"] for line in after]
     assert max(files[WARM_UP:]) <= max(files[:WARM_UP]), files
+    threads = [line["threads"] for line in after]
+    assert max(threads[WARM_UP:]) <= max(threads[:WARM_UP]), threads
     memory = [line["mb"] for line in after][WARM_UP:]
     slope = statistics.linear_regression(range(len(memory)), memory).slope
     print(

@@ -110,5 +110,7 @@ def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
         found.predictions.to_csv(file, index=False)
     result = record(cfg, run_id, trainer, module, datamodule, found, best["epoch"])
     show_results(cfg, files.path, trainer, module, datamodule, found, result)
+    for logger in trainer.loggers:
+        logger.finalize("success")  # logging after the fit opened it, and its thread, again
     write_result(files.result, result)
     return result
