@@ -95,6 +95,7 @@ def test_a_run_killed_twice_shows_every_step_once_in_tensorboard(data, whole, tm
     shown = scalars(killed)
     assert shown == scalars(whole)
     assert [step for step, _ in shown["val/loss"]] == [STEPS * n - 1 for n in range(1, 5)]
+    shown.pop("epoch")  # Lightning writes it beside every other point
     for name, points in shown.items():
         assert len({step for step, _ in points}) == len(points), name
 
