@@ -22,6 +22,7 @@ BENCHMARKS = {
     "augment": ["augment"],
     "store": ["store", "--only", "rate", "--copies", "1", "--repeats", "3"],
     "memory": ["store", "--only", "memory"],
+    "predict": ["predict"],
     "gpu": ["gpu"],
 }
 

@@ -13,6 +13,10 @@ from mtlface.errors import MtlfaceError, disk_error
 USER_ERROR = 2
 INTERRUPTED = 130
 
+# What becomes of the work of a door that was stopped.
+STARTS_ANEW = "No file is left half written; the same command starts anew."
+GOES_ON = "The same command goes on from here."
+
 
 def config_folder() -> Path:
     """The folder of the configs: inside the installed package, or beside it in a checkout."""
@@ -26,11 +30,15 @@ def wants_trace(arguments: list[str]) -> bool:
     return "debug=true" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
-def guarded(main: Callable[[], int | None]) -> None:
+def guarded(main: Callable[[], int | None], stopped: str = STARTS_ANEW) -> None:
     """Runs a door and exits.
 
     A user's mistake, a full disk or a locked folder is one paragraph on stderr and exit code 2,
     Ctrl-C is 130, and SIGTERM is 75, on which schedulers queue a job again.
+
+    Args:
+        main: The door; returns its exit code.
+        stopped: What is said after Ctrl-C and SIGTERM of the work that was done until then.
     """
     preemption.listen()
     try:
@@ -45,9 +53,9 @@ def guarded(main: Callable[[], int | None]) -> None:
         print(f"error: {shown}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except preemption.Preempted:
-        print("\nStopped by the scheduler. The same command goes on from here.", file=sys.stderr)
+        print(f"\nStopped by the scheduler. {stopped}", file=sys.stderr)
         raise
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+        print(f"\nInterrupted. {stopped}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(code or 0)

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from mtlface.door import config_folder, guarded
+from mtlface.door import GOES_ON, config_folder, guarded
 from mtlface.errors import MtlfaceError
 
 MULTIRUN = {"-m", "--multirun"}
@@ -16,7 +16,7 @@ SEARCHED = re.compile(r"(?<=file://)[^,\]]+")  # folders of hydra.searchpath=[fi
 
 def main() -> None:
     """The door."""
-    guarded(_main)
+    guarded(_main, GOES_ON)
 
 
 def _main() -> int:

@@ -55,7 +55,7 @@ def compose(overrides):
 
 
 def _train(folder, overrides, disturb, arguments):
-    from mtlface.door import guarded
+    from mtlface.door import GOES_ON, guarded
     from mtlface.training.run import run
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def _train(folder, overrides, disturb, arguments):
     def main():
         run(compose(overrides), folder, "arm", list(overrides))
 
-    guarded(main)
+    guarded(main, GOES_ON)
 
 
 def log_of(folder):
