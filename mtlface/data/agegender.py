@@ -19,7 +19,7 @@ from mtlface.data.frame import FaceFrame
 from mtlface.data.layout import find_folder, nothing_known
 from mtlface.data.schema import Binary, Category, Labels, Number
 from mtlface.data.splits import checked_ratios, stratified_split
-from mtlface.data.table import FaceTable, Omission
+from mtlface.data.table import FaceTable
 from mtlface.data.utkface import AGES, RACES, copies, picture_folder, read_names
 from mtlface.errors import MtlfaceError
 
@@ -98,7 +98,7 @@ class AgeGender:
         groups = copies(root, frame["image"].to_numpy())
         frame["age_group"] = _decades(frame["age"].to_numpy(), len(AGE_GROUPS))
         frame["split"] = pd.Series(self._split(frame, groups, seed), dtype=object)
-        return FaceTable(frame, self.labels(), root, (*omitted, *_note_copies(root, groups)))
+        return FaceTable(frame, self.labels(), root, omitted, _remark_on_copies(groups))
 
     def _split(self, frame: pd.DataFrame, groups: np.ndarray, seed: int) -> np.ndarray:
         decade = frame["age"].to_numpy() // 10
@@ -117,9 +117,8 @@ def _decades(age: np.ndarray, count: int) -> np.ndarray:
     return np.where(np.isnan(age), -1, np.minimum(age // 10, count - 1)).astype(np.int8)
 
 
-def _note_copies(root: Path, groups: np.ndarray) -> tuple[Omission, ...]:
+def _remark_on_copies(groups: np.ndarray) -> tuple[str, ...]:
     repeated = len(groups) - len(np.unique(groups))
     if not repeated:
         return ()
-    reason = f"{repeated} pictures are byte-identical copies of others; no drawn split parts them"
-    return (Omission(root.name, None, reason),)
+    return (f"{repeated} pictures are byte-identical copies of others; no drawn split parts them",)

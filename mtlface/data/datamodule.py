@@ -158,6 +158,8 @@ class FaceDataModule(LightningDataModule):
             store = open_store(images, table.root, self.image_size, self.cache, self.workers)
             table, stored = self._without_bad(table, store)
             _warn_of(table.omitted)
+            for remark in table.remarks:
+                log.warning("%s: %s.", table.root, remark)
             self._loaded = _Loaded(_with_all_splits(table), stored, store, kind)
         return self._loaded
 

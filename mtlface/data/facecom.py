@@ -17,7 +17,7 @@ import pandas as pd
 from mtlface.data.facecom_annotations import read_annotations
 from mtlface.data.facecom_folders import TASKS, read_folders, without_condition
 from mtlface.data.layout import find_folder, nothing_known
-from mtlface.data.people import IDENTITY, PERSON, people_labels, strangers
+from mtlface.data.people import IDENTITY, PERSON, people_labels, remark_on_strangers
 from mtlface.data.schema import Binary, Category, Labels
 from mtlface.data.splits import checked_ratios, stratified_split
 from mtlface.data.table import SPLITS, FaceTable
@@ -90,9 +90,9 @@ class FaceCom:
         condition, classes = _conditions(frame["condition"].to_numpy(dtype=np.str_))
         frame = frame.assign(split=pd.Series(split, dtype=object), condition=condition, **columns)
         labels = Labels([self.labels()["gender"], *people, Category("condition", classes, True)])
-        if annotated:  # the hackathon's validation people are new on purpose
-            omitted = (*omitted, *strangers("annotations.json", person, split))
-        return FaceTable(frame, labels, root, omitted)
+        # The hackathon's validation people are new on purpose.
+        remarks = remark_on_strangers(person, split) if annotated else ()
+        return FaceTable(frame, labels, root, omitted, remarks)
 
     def _splits(self, frame: pd.DataFrame, person: np.ndarray, seed: int) -> np.ndarray:
         given = frame["split"].to_numpy(dtype=object)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from mtlface.data.schema import Category
-from mtlface.data.table import Omission
 
 IDENTITY = Category("identity")
 PERSON = Category("person")
@@ -36,8 +35,8 @@ def people_labels(
     return columns, labels
 
 
-def strangers(file: str, names: np.ndarray, split: np.ndarray) -> tuple[Omission, ...]:
-    """A note on people who are not in the training split, though others are in several splits."""
+def remark_on_strangers(names: np.ndarray, split: np.ndarray) -> tuple[str, ...]:
+    """A remark on people who are not in the training split, though others are in several splits."""
     known = np.unique(names[split == "train"])
     strange = (names != "") & ~np.isin(names, known)
     if (
@@ -47,11 +46,10 @@ def strangers(file: str, names: np.ndarray, split: np.ndarray) -> tuple[Omission
         return ()
     who = np.unique(names[strange])
     shown = ", ".join(who[:5]) + (" …" if len(who) > 5 else "")
-    reason = (
+    return (
         f"{len(who)} people ({shown}) are not in the training split: the identity of their "
-        f"{int(strange.sum())} pictures is missing"
+        f"{int(strange.sum())} pictures is missing",
     )
-    return (Omission(file, None, reason),)
 
 
 def _positions(names: np.ndarray, classes: np.ndarray) -> np.ndarray:

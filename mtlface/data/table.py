@@ -42,12 +42,14 @@ class FaceTable:
         labels: What the columns mean.
         root: The folder that the images lie in.
         omitted: What the reader left out.
+        remarks: What else there is to know of the data set, a sentence each.
     """
 
     frame: pd.DataFrame
     labels: Labels
     root: Path
     omitted: tuple[Omission, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         needed = ["image", "split", *(c for label in self.labels.values() for c in label.columns)]

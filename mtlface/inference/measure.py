@@ -113,6 +113,7 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
             "fingerprint": datamodule.pictures_fingerprint(),
             "counts": table.counts,
             "omitted": len(table.omitted),
+            "remarks": list(table.remarks),
         },
         split=split,
         n=len(chosen),

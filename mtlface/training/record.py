@@ -73,6 +73,7 @@ def record(
             "counts": table.counts,
             "fingerprint": datamodule.pictures_fingerprint(),
             "omitted": len(table.omitted),
+            "remarks": list(table.remarks),
         },
         "seed": cfg.seed,
         "tasks": {

@@ -122,7 +122,7 @@ def test_a_person_only_in_test_has_no_identity_and_is_named(tmp_path):
     assert list(table.frame["identity"]) == [0, 0, -1]
     assert list(table.frame["person"]) == [0, 0, 1]
     assert table.labels["identity"].classes == ("anna",)
-    assert "bert" in reasons(table)[0] and "1 people" in reasons(table)[0]
+    assert "bert" in table.remarks[0] and "1 people" in table.remarks[0]
 
 
 @pytest.mark.parametrize(
