@@ -57,6 +57,9 @@ def run(cfg: DictConfig, folder: Path, arm: str, overrides: list[str]) -> dict[s
             with FileLock(folder / ".lock", blocking=False):
                 for place in (files.path, files.checkpoints):
                     remove_parts(place)
+                if done:
+                    aside = files.set_aside(str(done.get("config_fingerprint")))
+                    log.warning("Another configuration was finished here; it lies in %s.", aside)
                 return _run(cfg, files, run_id)
     except Timeout as error:
         raise MtlfaceError(

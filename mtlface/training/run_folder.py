@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,21 @@ class RunFolder:
     def next(self) -> Path:
         """The newest, in the moment before it takes the last one's name."""
         return self.checkpoints / "next-last.ckpt"
+
+    def set_aside(self, name: str) -> Path:
+        """Moves a finished run into a folder `replaced/<name>` of its own, and returns that.
+
+        What this process has opened by now stays: the lock, the log and Hydra's own files.
+        """
+        count = itertools.count(2)
+        aside = self.path / "replaced" / name
+        while aside.exists():
+            aside = self.path / "replaced" / f"{name}-{next(count)}"
+        aside.mkdir(parents=True)
+        for entry in sorted(self.path.iterdir()):
+            if entry.name not in {"replaced", "train.log", ".lock", ".hydra"}:
+                entry.rename(aside / entry.name)
+        return aside
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mtlface.analysis.results import read_runs
 from mtlface.data.celeba import CelebA
 from mtlface.errors import MtlfaceError
 from mtlface.training.run import run
@@ -124,6 +125,18 @@ def test_a_finished_run_is_skipped_and_a_changed_one_is_not(train, tmp_path):
     assert (tmp_path / "result.json").stat().st_mtime_ns == written
     changed = train(tmp_path, "trainer.max_epochs=1", "optimizer.lr=0.1")
     assert changed["metrics"] != first["metrics"]
+
+
+def test_a_finished_run_of_another_configuration_is_set_aside_whole(train, tmp_path):
+    before = train(tmp_path)
+    files = {p.name for p in tmp_path.rglob("*") if p.is_file()} - {".lock", "train.log"}
+    train(tmp_path, "optimizer.lr=0.002")
+    (aside,) = (tmp_path / "replaced").iterdir()
+    assert json.loads((aside / "result.json").read_text()) == before
+    assert {p.name for p in aside.rglob("*")} >= files
+    train(tmp_path)
+    assert len(list((tmp_path / "replaced").iterdir())) == 2
+    assert [run.folder for run in read_runs([tmp_path]).runs] == [tmp_path]
 
 
 def test_test_metrics_are_of_the_best_epoch_by_validation_and_not_of_the_last(train, tmp_path):
