@@ -13,7 +13,9 @@ import mtlface.evaluate
 import mtlface.export
 import mtlface.predict
 from mtlface.arguments import parse
+from mtlface.door import INTERRUPTED, guarded
 from mtlface.errors import MtlfaceError
+from mtlface.inference.predictor import Predictor
 from mtlface.training.run import run
 
 DOORS = [mtlface.predict, mtlface.evaluate, mtlface.export, mtlface.demo]
@@ -83,6 +85,24 @@ def test_what_cannot_be_is_said_before_anything_is_written(
             [f"checkpoint={trained}", f"images={faces}", f"output={output}", *words]
         )
     assert not output.exists()
+
+
+def test_interrupted_predictions_leave_nothing_and_promise_nothing(
+    trained, faces, tmp_path, capsys, monkeypatch
+):
+    def interrupted(self, pictures):
+        yield from parts(self, [next(pictures)])
+        raise KeyboardInterrupt
+
+    parts = Predictor.stream
+    monkeypatch.setattr(Predictor, "stream", interrupted)
+    words = [f"checkpoint={trained}", f"images={faces}", f"output={tmp_path / 'p.csv'}"]
+    with pytest.raises(SystemExit) as stopped:
+        guarded(lambda: mtlface.predict.main(words))
+    assert stopped.value.code == INTERRUPTED
+    printed = capsys.readouterr().err
+    assert "starts anew" in printed and "goes on" not in printed
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_users_mistake_is_one_line():

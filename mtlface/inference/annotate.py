@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from mtlface.atomic import atomic_write
 from mtlface.data.decode import BadImageError, decode
 from mtlface.data.schema import Label, Multilabel, Number, Points
 from mtlface.inference.predictor import FACE_COLUMNS
@@ -76,7 +77,8 @@ def annotate_part(
         except (OSError, BadImageError):
             continue
         drawn = annotated(pixels, rows.to_dict("records"), labels)
-        drawn.save(folder / f"{first + k + 1:06d}_{Path(path).stem}.jpg", quality=92)
+        with atomic_write(folder / f"{first + k + 1:06d}_{Path(path).stem}.jpg") as file:
+            drawn.save(file, "JPEG", quality=92)
 
 
 def new_pictures(part: pd.DataFrame) -> pd.Series[bool]:
