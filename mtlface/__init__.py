@@ -19,7 +19,8 @@ def load(checkpoint: str | Path, device: str = "auto", trusted: Sequence[str] = 
         >>> faces = mtlface.load("outputs/…/seed=0").predict(["one.jpg", "two.jpg"])
 
     Args:
-        checkpoint: A `.ckpt` file, or the run folder that has it.
+        checkpoint: A `.ckpt` file, the run folder that has it, or the folder of a bundle that
+            `mtlface.export` wrote.
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<n>`.
         trusted: Packages of your own whose objects the checkpoint may name, such as a task.
 

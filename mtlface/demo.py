@@ -3,7 +3,7 @@
     python -m mtlface.demo checkpoint=outputs/…/seed=0
 
 Keys:
-  checkpoint=…     a .ckpt file, or a run folder (its best epoch)
+  checkpoint=…     a run folder (its best epoch), a .ckpt file, or an exported bundle
   crop=…           none | center | detect, as in mtlface.predict (default: none)
   detector=…       a YuNet model file for crop=detect
   port=7860        of the page, on this machine only

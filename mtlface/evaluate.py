@@ -4,7 +4,7 @@
     python -m mtlface.evaluate checkpoint=outputs/…/seed=0 data=agegender data.root=UTKFace
 
 Keys:
-  checkpoint=…     a .ckpt file, or a run folder (its best epoch)
+  checkpoint=…     a run folder (its best epoch), a .ckpt file, or an exported bundle
   data=…           celeba | agegender | facecom (default: the run's own data); tasks whose label
                    the data lacks are skipped, by name
   data.root=…      the data's folder; other keys of data too: data.limit='{test: 1000}'

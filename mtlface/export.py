@@ -3,7 +3,7 @@
     python -m mtlface.export checkpoint=outputs/…/seed=0 output=my_model
 
 Keys:
-  checkpoint=…     a .ckpt file, or a run folder (its best epoch)
+  checkpoint=…     a run folder (its best epoch), a .ckpt file, or another bundle
   output=…         the folder of the bundle
   onnx=true        model.onnx, any batch size, checked against the network with onnxruntime
   program=true     model.pt2, for torch.export.load

@@ -3,7 +3,7 @@
     python -m mtlface.predict checkpoint=outputs/…/seed=0 images=photos
 
 Keys:
-  checkpoint=…     a .ckpt file, or a run folder (its best epoch)
+  checkpoint=…     a run folder (its best epoch), a .ckpt file, or an exported bundle
   images=…         a picture, a folder, 'photos/*.jpg', a list (.txt, .csv), or several: a.jpg,b.jpg
   output=…         file or folder (default: predictions.csv here)
   format=…         csv | parquet | submission_agegender | submission_facecom

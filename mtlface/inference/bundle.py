@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from mtlface.atomic import atomic_write, write_text
 from mtlface.errors import MtlfaceError
+from mtlface.inference.bundle_reader import CONFIG, LABELS, WEIGHTS
 from mtlface.inference.card import model_card
 from mtlface.inference.network import Network
 from mtlface.inference.outputs import described_all
@@ -51,16 +52,19 @@ def write_bundle(
 
     Raises:
         MtlfaceError: A library is missing, a model differs from the network, or the folder cannot
-            be written.
+            be written, or is the bundle that the network comes from.
     """
+    if network.checkpoint.absolute() == (folder / WEIGHTS).absolute():
+        # Its card tells the metrics of a run that is not here any more.
+        raise MtlfaceError(f"{folder} is the bundle to be exported itself. Give another output=….")
     labels = describe(network, dtype)
     names = [output["name"] for output in labels["outputs"]]
     bundle = Bundle(folder)
     try:
-        _write_weights(network, folder / "model.safetensors")
-        write_text(folder / "config.yaml", OmegaConf.to_yaml(network.config, resolve=True))
-        write_text(folder / "labels.json", json.dumps(labels, indent=1, ensure_ascii=False) + "\n")
-        bundle.files += ["model.safetensors", "config.yaml", "labels.json"]
+        _write_weights(network, folder / WEIGHTS)
+        write_text(folder / CONFIG, OmegaConf.to_yaml(network.config, resolve=True))
+        write_text(folder / LABELS, json.dumps(labels, indent=1, ensure_ascii=False) + "\n")
+        bundle.files += [WEIGHTS, CONFIG, LABELS]
         if onnx:
             path = folder / "model.onnx"
             bundle.differences[path.name] = export_onnx(network, names, DTYPES[dtype], path)

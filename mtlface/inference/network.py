@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
+from mtlface.inference.bundle_reader import WEIGHTS, is_bundle, read_bundle
 from mtlface.training.module import MultiTaskModule
-from mtlface.training.network import load_network
+from mtlface.training.network import load_network, network_of
 
 BEST = Path("checkpoints") / "best.ckpt"
 
@@ -25,7 +26,7 @@ class Network:
         module: In eval mode, on its device.
         config: The run's resolved config.
         labels: The schema of the data that it learnt from.
-        checkpoint: The file that it comes from.
+        checkpoint: The file that it comes from; of a bundle, that of its weights.
         device: Where it runs.
     """
 
@@ -43,7 +44,7 @@ class Network:
 
     @property
     def run_folder(self) -> Path:
-        """The run folder, or where the checkpoint lies if it was moved out of one."""
+        """The run folder, or where the file lies that is in none."""
         folder = self.checkpoint.absolute().parent
         return folder.parent if folder.name == BEST.parent.name else folder
 
@@ -51,10 +52,11 @@ class Network:
 def open_network(
     checkpoint: str | Path, device: str = "auto", trusted: Sequence[str] = ()
 ) -> Network:
-    """Loads a checkpoint, without running any code that it brings.
+    """Loads a checkpoint or a bundle, without running any code that it brings.
 
     Args:
-        checkpoint: A `.ckpt` file, or the run folder that has it.
+        checkpoint: A `.ckpt` file, the run folder that has it, or a folder that `mtlface.export`
+            wrote.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
         trusted: Packages of your own whose objects the checkpoint may name.
 
@@ -64,13 +66,16 @@ def open_network(
     """
     place = choose_device(device)
     path = find_checkpoint(Path(checkpoint).expanduser())
-    module, config, labels = load_network(path, trusted)
+    if path.suffix == Path(WEIGHTS).suffix:
+        module, config, labels = network_of(read_bundle(path.parent), path.parent, trusted)
+    else:
+        module, config, labels = load_network(path, trusted)
     module.eval().to(place)
     return Network(module, config, labels, path, place)
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The file itself, or the best checkpoint of a run folder.
+    """The file itself, the best checkpoint of a run folder, or the weights of a bundle.
 
     Raises:
         MtlfaceError: It is a folder without a checkpoint, or with those of several runs.
@@ -79,13 +84,15 @@ def find_checkpoint(path: Path) -> Path:
         return path
     if (path / BEST).is_file():
         return path / BEST
+    if is_bundle(path):
+        return path / WEIGHTS
     found = sorted(path.glob(f"**/{BEST}"))
     if len(found) == 1:
         return found[0]
     if not found:
         raise MtlfaceError(
-            f"There is no {BEST} in the folder {path}. Give checkpoint=<a run folder or a .ckpt "
-            "file>; python -m mtlface.train makes one."
+            f"There is no {BEST} in the folder {path}. Give checkpoint=<a run folder, a bundle or "
+            "a .ckpt file>; python -m mtlface.train makes one."
         )
     raise MtlfaceError(
         f"{path} holds {len(found)} runs, first {found[0].parents[1]}. Give the folder of one."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,26 @@ DEFAULT_CACHE = "~/.cache/mtlface"
 def load_network(
     path: Path, trusted: Sequence[str] = ()
 ) -> tuple[MultiTaskModule, DictConfig, Labels]:
-    """Loads a trained network.
+    """Loads a trained network from a `.ckpt` file; see `network_of`.
 
-    Nothing that the file brings is run: it is read as tensors and plain data, and its config is
+    Raises:
+        MtlfaceError: There is no such file, it is torn or refused, or its weights do not fit.
+    """
+    return network_of(load_checkpoint(path), path, trusted)
+
+
+def network_of(
+    checkpoint: Mapping[str, Any], path: Path, trusted: Sequence[str] = ()
+) -> tuple[MultiTaskModule, DictConfig, Labels]:
+    """Builds the network that a checkpoint holds.
+
+    Nothing that the file brings is run: it was read as tensors and plain data, and its config is
     checked (`mtlface.training.trusted`) before anything is built. No weights are downloaded, and
     no balancer, optimizer or data is built.
 
     Args:
-        path: A `.ckpt` file.
+        checkpoint: What `load_checkpoint` gives: the weights, the config and the label schema.
+        path: Where it was read from, for error messages.
         trusted: Packages of your own whose objects the config may name.
 
     Returns:
@@ -45,9 +57,8 @@ def load_network(
         are those of this machine, not those of the file; and the label schema.
 
     Raises:
-        MtlfaceError: There is no such file, it is torn or refused, or its weights do not fit.
+        MtlfaceError: The config is refused, or the weights do not fit.
     """
-    checkpoint = load_checkpoint(path)
     extra = checkpoint[EXTRA]
     try:
         check_config(extra.get("config"), trusted)
