@@ -12,14 +12,9 @@ from mtlface.inference.network import Network
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
-# What the authors of the data say about its use, by the names of `data.name`.
-TERMS = {
-    "celeba": "CelebA may be used for non-commercial research only, and so may these weights.",
-    "agegender": "UTKFace may be used for non-commercial research only, and its pictures belong to "
-    "the people on them; the age and gender competition has rules of its own.",
-    "facecom": "FaceCom has the rules of its hackathon. Ask its organisers before you publish "
-    "weights.",
-}
+# Of the rendered faces, as their data card has it.
+RENDERED_TERMS = "the rendered faces are CC0 1.0"
+UNKNOWN_TERMS = "not stated. Ask whoever gave you the data before you publish weights"
 
 
 def model_card(
@@ -38,7 +33,10 @@ def model_card(
     """
     config, result = network.config, result or {}
     data = result.get("data", {})
-    rendered = data.get("root_kind", config.data.get("source")) == "demo"
+    source = "folder" if config.data.get("root") else config.data.get("source")
+    rendered = data.get("root_kind", source) == "demo"
+    # From a stranger's file, perhaps: one line, whatever it holds.
+    terms = " ".join(str(config.data.get("terms") or UNKNOWN_TERMS).split()).rstrip(".")
     rows = [
         (name.removeprefix("test/"), value, result.get("trivial", {}).get(name))
         for name, value in result.get("metrics", {}).items()
@@ -66,7 +64,7 @@ def model_card(
         seed=config.seed,
         pretrained=result.get("protocol", {}).get("pretrained", False),
         rendered=rendered,
-        terms=TERMS.get(config.data.name),
+        terms=RENDERED_TERMS if rendered else terms,
         rows=rows,
         groups=groups,
         epoch=result.get("monitor", {}).get("epoch"),

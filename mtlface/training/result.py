@@ -26,6 +26,8 @@ WITHOUT_EFFECT = (
     "data.workers",
     "trainer.enable_progress_bar",
 )
+# Texts about the data. They are taken out altogether: runs from before they were there stay done.
+DESCRIPTIONS = (("data", "terms"),)
 
 
 def config_fingerprint(cfg: DictConfig) -> str:
@@ -34,7 +36,11 @@ def config_fingerprint(cfg: DictConfig) -> str:
     for key in WITHOUT_EFFECT:
         if OmegaConf.select(plain, key) is not None:
             OmegaConf.update(plain, key, None)
-    text = json.dumps(OmegaConf.to_container(plain), sort_keys=True)
+    content: Any = OmegaConf.to_container(plain)
+    for section, key in DESCRIPTIONS:
+        if isinstance(content.get(section), dict):
+            content[section].pop(key, None)
+    text = json.dumps(content, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
