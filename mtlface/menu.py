@@ -13,6 +13,8 @@ SHOWN = ("experiment", "sweep", "data", "profile")
 OVERRIDE = re.compile(r"^(?P<key>[\w/]+)(@[\w.]+)?=(?P<value>[\w,\[\] ]+)$")
 
 USAGE = """\
+Trains one arm of a comparison, or every arm of a sweep.
+
 python -m mtlface.train experiment=NAME [group=option ...] [key=value ...]
 python -m mtlface.train sweep=NAME [...]              every arm of a comparison, over seeds
 
@@ -25,10 +27,14 @@ OPTIONS = """\
 Often changed
   data.root=FOLDER      your copy of the data; without it kagglehub downloads, profile=demo renders
   seed=0,1,2            with a sweep or -m: several seeds
+  -m                    a run for each value that has commas: -m balancing=fixed,upgrad seed=0,1
   pretrained=true       ImageNet weights; or the path of a local state dict
   trainer.max_epochs=N  data.batch_size=N  data.image_size=[H,W]  optimizer.lr=X  outputs=FOLDER
   --config-dir FOLDER   your own configs beside these: FOLDER/experiment/NAME.yaml, FOLDER/task/…
   --cfg job             print the composed config and stop;  --info defaults: where it comes from
+
+The same command again skips runs that are done, and resumes what was cut off. S0 to S4 number the
+studies behind the experiments; docs/recipes.md tells them, and how to complete names with the tab.
 """
 
 
