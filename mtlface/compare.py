@@ -8,6 +8,8 @@ Keys:
   data=…              the data set to compare on, where runs of several lie together: its name, or
                       the first characters of its fingerprint
   references.<task>=… arm that stands as this task's single-task reference
+  tuned.<name>=…      a grid of arms that stands as one arm, chosen on validation, in quotes:
+                      'tuned.fixed_weights=tasks.landmarks.weight=*' (docs/statistics.md)
   figures=false       tables only
   debug=true          show the stack trace of an error
 
@@ -34,6 +36,7 @@ class Options:
     output: str | None = None
     data: str | None = None
     references: dict[str, str] = field(default_factory=dict)
+    tuned: dict[str, str] = field(default_factory=dict)
     figures: bool = True
     debug: bool = False
 
@@ -58,6 +61,14 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises:
         MtlfaceError: A key is unknown, a value is of the wrong kind, or `runs` is missing.
     """
+    for word in arguments:
+        if word.startswith(("references=", "tuned=")):
+            key = word.partition("=")[0]
+            example = {"references": "gender=celeba_gender", "tuned": "fixed_weights=*weight=*"}
+            raise MtlfaceError(
+                f"{word}: expected a name after {key}, found none; write for example "
+                f"'{key}.{example[key]}'."
+            )
     return parse_words("compare", Options, arguments, {"runs": "outputs/celeba_landmarks_gender"})
 
 
@@ -78,7 +89,7 @@ def compare_runs(options: Options) -> Path:
     from mtlface.analysis.comparison import compare
 
     output = Path(options.output).expanduser() if options.output else roots[0]
-    comparison = compare(tree, options.data, options.references)
+    comparison = compare(tree, options.data, options.references, options.tuned)
     # A pipe or a log has no width of its own; 100 columns is what the tables are made for.
     console = Console(width=None if sys.stdout.isatty() else 100)
     report.print_report(comparison, console)

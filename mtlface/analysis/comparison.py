@@ -12,6 +12,7 @@ from mtlface.analysis.pictures import paired_errors
 from mtlface.analysis.protocol import Arm, group_arms, one_data_set, warnings_of
 from mtlface.analysis.references import find_references
 from mtlface.analysis.results import Run, RunTree
+from mtlface.analysis.tuning import Tuning, tune, with_tuned
 
 SINGLE = "single-task networks"
 
@@ -96,6 +97,7 @@ class Comparison:
     ranks: dict[str, float] = field(default_factory=dict)
     costs: list[Cost] = field(default_factory=list)
     costs_against_single: list[CostAgainstSingle] = field(default_factory=list)
+    tunings: list[Tuning] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -115,7 +117,10 @@ class Comparison:
 
 
 def compare(
-    tree: RunTree, data: str | None = None, references: Mapping[str, str] | None = None
+    tree: RunTree,
+    data: str | None = None,
+    references: Mapping[str, str] | None = None,
+    tuned: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compares the arms of a tree.
 
@@ -123,13 +128,20 @@ def compare(
         tree: What `read_runs` found.
         data: The data set to compare on, where the tree holds several.
         references: Task → arm to compare with, above what the runs themselves name.
+        tuned: Name → pattern of arms that stand as one, chosen on validation; see `tune`.
 
     Raises:
-        MtlfaceError: The runs come from different data, or a reference is no arm of the tree.
+        MtlfaceError: The runs come from different data, a reference is no arm of the tree, or a
+            pattern of `tuned` fits no grid.
     """
     runs = one_data_set(tree, data)
-    arms, notes = group_arms(runs, tree)
+    every, notes = group_arms(runs, tree)
+    found, reference_notes = find_references([arm for arm in every if arm.runs], references or {})
+    tunings = _tunings(every, found, tuned or {})
+    arms = with_tuned(every, tunings) if tunings else every
+    found |= {t.chosen.label: found[t.source] for t in tunings if t.source in found}
     finished = [arm for arm in arms if arm.runs]
+    found = {arm.label: found[arm.label] for arm in finished if arm.label in found}
     metrics, metric_notes = _metrics(finished)
     summaries = {
         (arm.label, metric.key): summarise(list(values.values()))
@@ -138,8 +150,9 @@ def compare(
         if (values := arm.values(metric.key))
     }
     comparison = Comparison(runs[0].data, arms, metrics, summaries, _trivial(finished))
-    found, reference_notes = find_references(finished, references or {})
-    comparison.notes = [*notes, *warnings_of(arms), *metric_notes, *reference_notes, *tree.notes]
+    comparison.tunings = tunings
+    # The grid must have had the same budget, too: warnings speak of all arms.
+    comparison.notes = [*notes, *warnings_of(every), *metric_notes, *reference_notes, *tree.notes]
     for arm in finished:
         _compare_arm(comparison, arm, found.get(arm.label, {}))
     comparison.ranks = _ranks(comparison, found)
@@ -157,6 +170,18 @@ def summarise(values: Sequence[float]) -> Summary:
     """Mean and standard deviation (n − 1) over seeds."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Summary(len(values), float(np.mean(values)), sd)
+
+
+def _tunings(
+    arms: Sequence[Arm], references: Mapping[str, Mapping[str, Arm]], tuned: Mapping[str, str]
+) -> list[Tuning]:
+    metrics, _ = _metrics([arm for arm in arms if arm.runs])
+    higher = {
+        f"{m.task}/{m.name}": m.higher_is_better
+        for m in metrics
+        if m.primary and m.higher_is_better is not None
+    }
+    return [tune(name, pattern, arms, references, higher) for name, pattern in tuned.items()]
 
 
 def _metrics(arms: Sequence[Arm]) -> tuple[list[Metric], list[str]]:

@@ -67,7 +67,8 @@ def verdicts(comparison: Comparison) -> list[tuple[Difference, str, str]]:
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know before believing the verdicts."""
     one_seed = any(d.pictures is not None for d in comparison.verdicts)
-    return [*([w.ONE_SEED] if one_seed else []), *comparison.notes]
+    choices = [note for tuning in comparison.tunings for note in w.choice(tuning)]
+    return [*([w.ONE_SEED] if one_seed else []), *choices, *comparison.notes]
 
 
 def print_report(comparison: Comparison, console: Console) -> None:
@@ -87,7 +88,10 @@ def print_report(comparison: Comparison, console: Console) -> None:
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
-    """One row an arm and metric, full precision; Δm stands under task `all`."""
+    """One row an arm and metric, full precision; Δm stands under task `all`.
+
+    So do the validation scores of the candidates of a tuned arm, each under its own name.
+    """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -116,6 +120,12 @@ def write_csv(comparison: Comparison, path: Path) -> None:
         row = {"arm": o.arm, "task": "all", "metric": "delta_m", "higher_is_better": True}
         row |= {"primary": False, "n": o.delta_m.n, "mean": o.delta_m.mean, "sd": o.delta_m.sd}
         writer.writerow(row | {"t_low": low, "t_high": high, "p": o.delta_m.p})
+    for tuning in comparison.tunings:
+        score = "validation_" + ("delta_m" if tuning.score == "Δm" else "mean_rank")
+        for c in tuning.candidates:
+            row = {"arm": c.arm.label, "task": "all", "metric": score, "primary": False}
+            row |= {"higher_is_better": tuning.score == "Δm", "mean": c.score}
+            writer.writerow(row | {"n": 0 if c.left_out else len(tuning.seeds)})
     write_text(path, stream.getvalue())
 
 

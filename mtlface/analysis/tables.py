@@ -8,11 +8,12 @@ from mtlface.analysis.comparison import SINGLE, Comparison, Metric
 from mtlface.analysis.cost import Cost
 from mtlface.analysis.published import Published, published_for
 from mtlface.analysis.statistics import mean_interval
+from mtlface.analysis.tuning import Tuning
 
 TRIVIAL = "constant predictor"
 # Columns of words; all others are numbers and stand to the right.
 WORDS = {"arm", "task", "verdict", "metric", "group", "instead of", "each task's part %"}
-WORDS |= {"best known"}
+WORDS |= {"best known", "each task's rank", "choice"}
 TASKS_A_TABLE = 3  # what fits into 100 columns beside the arms' names
 
 
@@ -43,6 +44,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
         *main_tables(comparison),
         differences_table(comparison),
         overall_table(comparison),
+        *(candidates_table(tuning) for tuning in comparison.tunings),
         published_table(comparison),
         cost_table(comparison),
         cost_against_single_table(comparison),
@@ -141,6 +143,26 @@ def overall_table(comparison: Comparison) -> Table:
         "Δm = mean over tasks of s·(M − B)/|B|, s = +1 where higher is better and −1 where lower "
         "is, so that higher is always better here; part of the literature has the opposite sign. "
         "Rank 1 is best.",
+    )
+
+
+def candidates_table(tuning: Tuning) -> Table:
+    """The grid behind a tuned arm: what each candidate scored on validation."""
+    percent = tuning.score == "Δm"
+    rows = []
+    for c in tuning.candidates:
+        parts = [f"{task} {w.number(v, 2, signed=percent)}" for task, v in c.parts.items()]
+        choice = "chosen" if c.arm.label == tuning.source else c.left_out and "left out"
+        n = w.ABSENT if c.left_out else str(len(tuning.seeds))
+        score = w.number(c.score, 2, signed=percent)
+        rows.append((c.arm.label, n, score, ", ".join(parts) or w.ABSENT, choice or w.ABSENT))
+    score, part = ("Δm %", "part %") if percent else ("mean rank", "rank")
+    return Table(
+        f"Candidates of {tuning.name}, by validation",
+        ("arm", "n", f"validation {score}", f"each task's {part}", "choice"),
+        tuple(rows),
+        ("The best by Δm to the single-task arms" if percent else "The lowest mean rank")
+        + " on validation is chosen; the test figures took no part.",
     )
 
 

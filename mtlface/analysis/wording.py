@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mtlface.analysis.comparison import Difference, Summary
 from mtlface.analysis.statistics import ALPHA, MOST_SEEDS, Interval
+from mtlface.analysis.tuning import Tuning
 
 ABSENT = "–"
 MINUS = "\N{MINUS SIGN}"
@@ -103,6 +104,34 @@ def sentence(difference: Difference, decimals: int) -> tuple[str, str]:
     return words, numbers
 
 
+def choice(tuning: Tuning) -> list[str]:
+    """What a tuned arm was chosen from and by what, and whatever weakens the choice."""
+    t, usable = tuning, [c.arm for c in tuning.candidates if not c.left_out]
+    percent = t.score == "Δm"
+    best = number(t.best, 2, signed=percent) + (" %" if percent else "")
+    found = [
+        f"{t.chosen.label} is {t.source}, chosen out of {_count(usable, 'arm')} by the best mean "
+        f"validation {t.score} ({best} over {_seeds(t.seeds)}); the test figures took no part. "
+        f"The cost tables count the chosen arm only, the search trained {len(t.candidates)}."
+    ]
+    found += [
+        f"Candidate {c.arm.label} is left out of the choice of {t.name}: {c.left_out}."
+        for c in t.candidates
+        if c.left_out
+    ]
+    if dropped := {seed for arm in usable for seed in arm.seeds} - set(t.seeds):
+        found.append(
+            f"The choice of {t.name} leaves out {_seeds(sorted(dropped))}, which not every "
+            "candidate and single-task arm has: all are measured on the same seeds."
+        )
+    if t.tied:
+        found.append(
+            f"The choice of {t.name} is a tie with {', '.join(t.tied)} on validation: the first "
+            "by name was taken."
+        )
+    return found
+
+
 ONE_SEED = (
     "Verdicts from one seed speak of other test pictures only, not of the randomness of training: "
     "another seed may turn them round. Run more seeds before you believe them."
@@ -133,3 +162,11 @@ def _why_none(difference: Difference) -> str:
 def _equals(p: float | None) -> str:
     text = p_value(p)
     return text if text.startswith("<") else f"= {text}"
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}" + ("" if len(things) == 1 else "s")
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
