@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from mtlface.inference.network import open_network
     from mtlface.inference.other_data import data_config
 
+    if options.output:
+        _make(Path(options.output).expanduser())  # before hours of measuring
     network = open_network(str(options.checkpoint), options.device, names(options.trusted))
     config = data_config(network.config, options.data, of_data, config_folder())
     found = measure(network, config, options.split)
@@ -134,15 +136,26 @@ def write(found: Measured, odds: dict[str, float] | None, checkpoint: Path, outp
     }
     content["gaps"] = {key: dataclasses.asdict(gap) for key, gap in found.gaps.items()}
     content["equalised_odds_difference"] = odds
+    _make(output)
     try:
         with atomic_write(output / "predictions.csv") as file:
             found.predictions.to_csv(file, index=False)
         write_result(output / "evaluation.json", content)
     except OSError as error:
-        raise MtlfaceError(
-            f"The evaluation cannot be written to {output} ({error.strerror}). Give another "
-            "output=…."
-        ) from error
+        raise _unwritable(output, error) from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> MtlfaceError:
+    return MtlfaceError(
+        f"The evaluation cannot be written to {folder} ({error.strerror}). Give another output=…."
+    )
 
 
 def _text(value: float | None) -> str:

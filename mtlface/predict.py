@@ -17,7 +17,8 @@ Keys:
   trusted=…        packages of your own whose objects the checkpoint may name
   debug=true       show the stack trace of an error
 
-A picture that cannot be read, or has no face, is a row with the reason in its column `error`.
+A picture that cannot be read, or has no face, is a row with the reason in its column `error`; the
+exit code is 1 where all of them are such.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from mtlface.inference.images import Listed
     from mtlface.inference.predictor import Predictor
     from mtlface.inference.writers import Format
+
+
+NOTHING_PREDICTED = 1
 
 
 @dataclass
@@ -81,14 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"format={options.format} has a row a picture, crop=detect a row a face. Take "
             "crop=none or crop=center."
         )
+    output = _output(options, kind)
     network = open_network(str(options.checkpoint), options.device, names(options.trusted))
     predictor = Predictor(network, options.crop, options.detector, options.batch_size)
-    output = _output(options.output, kind)
     rows, failed = write_predictions(predictor, images, output, kind, options.annotate)
     print(f"{rows:,} rows: {output}")
     if failed:
         print(f"{failed:,} of them without a prediction; the column `error` says why.")
-    return 0
+    return NOTHING_PREDICTED if failed == rows else 0
 
 
 def write_predictions(
@@ -124,10 +128,20 @@ def write_predictions(
     return rows, failed
 
 
-def _output(text: str | None, kind: Format) -> Path:
+def _output(options: Options, kind: Format) -> Path:
+    """The file to write, which is never one that somebody would miss."""
     name = "predictions" if kind.convert is None else "submission"
-    path = Path(text or ".").expanduser()
-    return path if path.suffix and not path.is_dir() else path / f"{name}{kind.suffix}"
+    path = Path(options.output or ".").expanduser()
+    if path.is_dir() or not path.suffix:
+        path /= f"{name}{kind.suffix}"
+    if path.suffix.lower() != kind.suffix:
+        raise MtlfaceError(
+            f"output={path} ends in {path.suffix}, but format={options.format} writes "
+            f"{kind.suffix}. Give output=….{kind.suffix.lstrip('.')}, or a folder that is there."
+        )
+    if path.resolve() == Path(str(options.images)).expanduser().resolve():
+        raise MtlfaceError(f"output={path} is the list of the pictures. Give another file.")
+    return path
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -74,6 +76,8 @@ def test_predict_writes_rows_and_pictures(trained, faces, tmp_path, capsys):
         (["format=submission_agegender", "crop=detect"], "a row a picture"),
         (["format=excel"], "expected one of csv"),
         (["device=warp"], "device=warp"),
+        (["device=meta"], "device=meta is not to be had"),
+        (["format=parquet"], r"ends in \.csv, but format=parquet writes \.parquet"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_written(
@@ -85,6 +89,66 @@ def test_what_cannot_be_is_said_before_anything_is_written(
             [f"checkpoint={trained}", f"images={faces}", f"output={output}", *words]
         )
     assert not output.exists()
+
+
+def test_no_picture_and_no_list_is_written_over(trained, faces, own_faces, capsys):
+    picture, listed = next(own_faces.rglob("*.jpg")), own_faces / "l.csv"
+    listed.write_text(f"image\n{picture}\n")
+    for images, message in ((picture, r"ends in \.jpg"), (listed, "the list of the pictures")):
+        before = images.read_bytes()
+        with pytest.raises(MtlfaceError, match=message):
+            mtlface.predict.main([f"checkpoint={trained}", f"images={images}", f"output={images}"])
+        assert images.read_bytes() == before
+
+
+def test_the_exit_code_says_that_nothing_was_predicted(trained, faces, tmp_path, capsys):
+    good, bad = next(faces.rglob("*.jpg")), tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    words = [f"checkpoint={trained}", f"output={tmp_path}"]
+    assert mtlface.predict.main([*words, f"images={bad}"]) == 1
+    assert "1 of them without a prediction" in capsys.readouterr().out
+    assert mtlface.predict.main([*words, f"images={bad},{good}"]) == 0
+
+
+@pytest.mark.parametrize("crop", ["none", "center"])
+def test_pictures_of_every_kind_are_predicted_and_drawn(trained, faces, tmp_path, crop, capsys):
+    folder, output = tmp_path / "kinds", tmp_path / "p.csv"
+    folder.mkdir()
+    with Image.open(sorted(faces.rglob("*.jpg"))[1]) as face:
+        turned = Image.Exif()
+        turned[0x0112] = 6  # to be turned by 90 degrees to the right
+        face.save(folder / "plain.png")
+        face.rotate(90, expand=True).save(folder / "turned.png", exif=turned)
+        face.convert("CMYK").save(folder / "cmyk.jpg", quality=100)
+        Image.fromarray(np.asarray(face.convert("L"), np.uint16) * 257).save(folder / "deep.png")
+        for mode in ("L", "LA", "RGBA", "P", "1"):
+            face.convert(mode).save(folder / f"mode_{mode}.png")
+    Image.new("RGB", (1, 1)).save(folder / "small.png")
+    Image.new("RGB", (3000, 1)).save(folder / "thin.png")
+    words = [f"checkpoint={trained}", f"images={folder}", f"output={output}", f"crop={crop}"]
+    assert mtlface.predict.main([*words, "annotate=true"]) == 0
+    table = pd.read_csv(output)
+    assert len(table) == 11 and table["error"].isna().all()
+    assert len(list((tmp_path / "annotated").iterdir())) == 11
+    by_name = {Path(row.image).stem: row.gender_probability for row in table.itertuples()}
+    for same in ("turned", "mode_RGBA"):
+        assert by_name[same] == pytest.approx(by_name["plain"], abs=1e-5)
+    assert by_name["deep"] == pytest.approx(by_name["mode_L"], abs=0.01)
+
+
+def test_pictures_that_cannot_be_drawn_are_named_and_not_the_table(trained, faces, tmp_path):
+    (tmp_path / "annotated").write_text("a file in the way")
+    words = [f"checkpoint={trained}", f"images={faces}", f"output={tmp_path / 'p.csv'}"]
+    with pytest.raises(MtlfaceError, match=r"Pictures cannot be written to .*annotated"):
+        mtlface.predict.main([*words, "annotate=true"])
+
+
+def test_evaluate_finds_out_about_its_output_before_it_measures(trained, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    words = [f"checkpoint={trained}", f"output={tmp_path / 'file'}"]
+    with pytest.raises(MtlfaceError, match="evaluation cannot be written"):
+        mtlface.evaluate.main(words)
+    assert not capsys.readouterr().out
 
 
 def test_interrupted_predictions_leave_nothing_and_promise_nothing(

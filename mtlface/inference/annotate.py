@@ -12,10 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from mtlface.atomic import atomic_write
 from mtlface.data.decode import BadImageError, decode
 from mtlface.data.schema import Label, Multilabel, Number, Points
+from mtlface.errors import MtlfaceError
 from mtlface.inference.predictor import FACE_COLUMNS
 
 POINT, BOX, INK, PAPER = (0, 200, 255), (255, 200, 0), (255, 255, 255), (30, 30, 30)
 SMALLEST = 256  # the shorter side in pixels that a caption can be read on
+LARGEST = 2048  # the longer side in pixels up to which a small picture is made larger
+JPEG_SIDE = 60_000  # pixels; no JPEG has more than 65,535, and there is the caption
 
 
 def annotated(
@@ -29,8 +32,10 @@ def annotated(
         labels: What the network predicts.
     """
     picture = Image.fromarray(pixels)
-    zoom = max(1.0, SMALLEST / min(picture.size))
-    picture = picture.resize((round(picture.width * zoom), round(picture.height * zoom)))
+    zoom = max(1.0, min(SMALLEST / min(picture.size), LARGEST / max(picture.size)))
+    zoom = min(zoom, JPEG_SIDE / max(picture.size))
+    across, down = (max(1, round(side * zoom)) for side in picture.size)
+    picture = picture.resize((across, down))
     pen, lines, known = ImageDraw.Draw(picture), [], list(labels)
     radius = max(2.0, min(picture.size) / 100)
     for row in rows:
@@ -68,8 +73,14 @@ def annotate_part(
         labels: What the network predicts.
         folder: Where to write `<number>_<name>.jpg`.
         first: The number of the first picture; names alone may repeat.
+
+    Raises:
+        MtlfaceError: The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     number = new_pictures(part).cumsum() - 1
     for k, (path, (_, rows)) in enumerate(zip(paths, part.groupby(number), strict=True)):
         try:
@@ -77,8 +88,18 @@ def annotate_part(
         except (OSError, BadImageError):
             continue
         drawn = annotated(pixels, rows.to_dict("records"), labels)
-        with atomic_write(folder / f"{first + k + 1:06d}_{Path(path).stem}.jpg") as file:
-            drawn.save(file, "JPEG", quality=92)
+        try:
+            with atomic_write(folder / f"{first + k + 1:06d}_{Path(path).stem}.jpg") as file:
+                drawn.save(file, "JPEG", quality=92)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> MtlfaceError:
+    return MtlfaceError(
+        f"Pictures cannot be written to {folder} ({error.strerror or error}). Give another "
+        "output=…, or leave annotate=true out."
+    )
 
 
 def new_pictures(part: pd.DataFrame) -> pd.Series[bool]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +15,7 @@ from mtlface.errors import MtlfaceError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
 LISTS = {".txt", ".csv", ".tsv"}
+SHOWN = 200  # characters of a long value that an error repeats
 PATH_COLUMNS = ("image", "full_path", "path", "filename", "file")
 
 
@@ -37,8 +41,9 @@ def list_images(text: str) -> Listed:
     """Finds the pictures; whether they can be decoded shows later.
 
     A folder means all pictures in it and below, by name. A list file is a `.txt` with a path a
-    line, or a `.csv` or `.tsv` with one of the columns image, full_path, path, filename or file;
-    its paths start at the list's own folder, at `face_dataset` in it, or where the door was opened.
+    line (lines that start with `#` are comments), or a `.csv` or `.tsv` with one of the columns
+    image, full_path, path, filename or file; its paths start at the list's own folder, at
+    `face_dataset` in it, or where the door was opened.
 
     Args:
         text: The value of `images=`.
@@ -47,17 +52,18 @@ def list_images(text: str) -> Listed:
         MtlfaceError: There is nothing of that name, or no picture in it.
     """
     path = Path(text).expanduser()
-    if path.is_dir():
-        found = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if os.path.isdir(path):  # noqa: PTH112 - a name that no file can have is no folder, either
+        found = sorted(
+            str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir()
+        )
         if not found:
-            raise MtlfaceError(
-                f"images={text} is a folder without a picture; looked for {', '.join(SUFFIXES)}."
-            )
+            known = ", ".join(sorted(SUFFIXES))
+            raise MtlfaceError(f"images={text} is a folder without a picture; looked for {known}.")
         return _named(found)
-    if path.is_file():
+    if _is_file(path):
         return _from_list(path) if path.suffix.lower() in LISTS else _named([str(path)])
     if any(sign in text for sign in "*?["):
-        found = sorted(p for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
+        found = sorted(p for p in glob.glob(str(path), recursive=True) if _is_file(p))  # noqa: PTH207
         if not found:
             raise MtlfaceError(f"images={text} matches no file. Check the pattern and its folder.")
         return _named(found)
@@ -68,8 +74,9 @@ def list_images(text: str) -> Listed:
             [path for part in parts for path in part.paths],
             [id_ for part in parts for id_ in part.ids],
         )
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
     raise MtlfaceError(
-        f"images={text}: there is nothing of that name. Give a picture, a folder, a pattern in "
+        f"images={shown}: there is nothing of that name. Give a picture, a folder, a pattern in "
         "quotes ('faces/*.jpg'), or a list (.txt or .csv)."
     )
 
@@ -79,13 +86,12 @@ def _named(paths: list[str], names: list[str] | None = None) -> Listed:
 
 
 def _from_list(path: Path) -> Listed:
+    ids: list[str] | None = None
     if path.suffix.lower() == ".txt":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-        ids: list[str] | None = None
+        lines = [line.strip() for line in _readable(path, _lines)]
+        names = [line for line in lines if line and not line.startswith("#")]
     else:
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        table = _readable(path, _table)
         column = next((name for name in PATH_COLUMNS if name in table), None)
         if column is None:
             raise MtlfaceError(
@@ -102,4 +108,29 @@ def _from_list(path: Path) -> Listed:
 
 def _place(name: str, folder: Path) -> str:
     places = (folder / name, folder / "face_dataset" / name, Path(name))
-    return str(next((place for place in places if place.is_file()), places[0]))
+    return str(next((place for place in places if _is_file(place)), places[0]))
+
+
+def _is_file(path: str | Path) -> bool:
+    # Unlike Path.is_file, also False for names that are too long or have a null byte.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _readable(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
+        reason = " ".join(str(error).split())
+        raise MtlfaceError(
+            f"The list {path} cannot be read ({reason}). Expected UTF-8 text: a path a line "
+            "(.txt), or a table with a line of column names (.csv, .tsv)."
+        ) from error
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8-sig").splitlines()
+
+
+def _table(path: Path) -> pd.DataFrame:
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)

@@ -66,7 +66,7 @@ def open_network(
     """
     place = choose_device(device)
     path = find_checkpoint(Path(checkpoint).expanduser())
-    if path.suffix == Path(WEIGHTS).suffix:
+    if path.name == WEIGHTS:
         module, config, labels = network_of(read_bundle(path.parent), path.parent, trusted)
     else:
         module, config, labels = load_network(path, trusted)
@@ -109,7 +109,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # torch knows devices from which nothing comes back
     except (RuntimeError, AssertionError) as error:
         raise MtlfaceError(
             f"device={name} is not to be had here ({str(error).splitlines()[0]}). Take auto or cpu."

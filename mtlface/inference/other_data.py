@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.schema import Category, Label, Labels, Multilabel, Points
@@ -51,7 +52,11 @@ def data_config(
                 f"{key}= cannot be changed for a trained network's own data; expected one of "
                 f"{', '.join(known)}.{did_you_mean(part, known)}"
             )
-        OmegaConf.update(changed, key, OmegaConf.select(OmegaConf.from_dotlist([word]), key))
+        try:
+            OmegaConf.update(changed, key, OmegaConf.select(OmegaConf.from_dotlist([word]), key))
+            OmegaConf.resolve(changed.data)
+        except (OmegaConfBaseException, ValueError, YAMLError) as error:
+            raise MtlfaceError(f"{word} cannot be read: {str(error).splitlines()[0]}") from error
     return changed
 
 

@@ -61,7 +61,10 @@ def prepare(name: str, source: Source, frame: tuple[int, int], cut: Cut | None) 
 
 def _pieces(source: Source, frame: tuple[int, int], cut: Cut | None) -> list[Piece]:
     if isinstance(source, str | Path):
-        data = Path(source).read_bytes()
+        try:
+            data = Path(source).read_bytes()
+        except ValueError as error:  # a null byte, from a list that is no text
+            raise BadImageError("no file can have this name") from error
         if cut is None:
             return [Piece(*decode_resized(data, frame))]
         return cut(decode(data))

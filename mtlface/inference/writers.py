@@ -59,7 +59,7 @@ def table_writer(path: Path, kind: Format, template: pd.DataFrame) -> Iterator[W
             yield write
     except OSError as error:
         raise MtlfaceError(
-            f"{path} cannot be written ({error.strerror}). Give another output=…."
+            f"{path} cannot be written ({error.strerror or error}). Give another output=…."
         ) from error
 
 

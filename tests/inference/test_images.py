@@ -42,6 +42,42 @@ def test_a_list_keeps_its_order_its_names_and_its_ids(folder):
     assert short(listed, folder) == ["face_dataset/test/00007.jpg"]
 
 
+def test_a_list_may_have_comments_spaces_repetitions_and_impossible_names(folder):
+    (folder / "l.txt").write_text(f"# mine\n  b.jpg \nb.jpg\n./#1.jpg\n{'x' * 5000}\na\0.jpg\n")
+    listed = list_images(str(folder / "l.txt"))
+    assert listed.names == ["b.jpg", "b.jpg", "./#1.jpg", "x" * 5000, "a\0.jpg"]
+    assert short(listed, folder)[:2] == ["b.jpg", "b.jpg"]
+
+
+def test_a_folder_with_the_name_of_a_picture_is_none(folder):
+    (folder / "d.jpg").mkdir()
+    assert "d.jpg" not in short(list_images(str(folder)), folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("latin.txt", "ä.jpg".encode("latin-1")),
+        ("wide.txt", "a.jpg".encode("utf-16")),
+        ("empty.csv", b""),
+        ("ragged.csv", b"image,b\n1,2\n3,4,5,6\n"),
+        ("binary.csv", bytes(range(256))),
+    ],
+)
+def test_a_list_that_is_none_is_one_clear_line(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MtlfaceError, match=f"The list .*{name} cannot be read") as raised:
+        list_images(str(tmp_path / name))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_one_short_line(text):
+    with pytest.raises(MtlfaceError, match="nothing of that name") as raised:
+        list_images(text)
+    assert len(str(raised.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -59,6 +59,8 @@ def test_other_data_skips_the_tasks_that_it_cannot_test_by_name(network, cache):
         ("celebs", [], "Did you mean 'celeba'"),
         (None, ["data.rot=x"], "Did you mean 'root'"),
         ("agegender", ["data.rot=x"], "rot"),
+        (None, ["data.limit={test: "], "cannot be read"),
+        (None, ["data.batch_size=${nope}"], "cannot be read"),
     ],
 )
 def test_unknown_data_or_keys_are_one_clear_error(network, name, words, message):

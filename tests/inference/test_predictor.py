@@ -40,6 +40,11 @@ def test_a_bad_picture_is_a_row_with_its_reason_and_costs_no_other(predictor, pi
     pd.testing.assert_frame_equal(found.iloc[[0, 4]].reset_index(drop=True), good, atol=1e-4)
 
 
+def test_a_name_that_no_file_can_have_is_a_row_with_its_reason(predictor):
+    found = predictor.predict(["a\0b.jpg", "x" * 5000])
+    assert found["error"].tolist() == ["no file can have this name", "File name too long"]
+
+
 def test_only_bad_pictures_still_have_all_columns(predictor, pictures):
     found = predictor.predict(["none.jpg"])
     assert list(found) == list(predictor.predict(pictures[:1]))
