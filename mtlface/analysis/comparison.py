@@ -15,6 +15,7 @@ from mtlface.analysis.results import Run, RunTree
 from mtlface.analysis.tuning import Tuning, tune, with_tuned
 
 SINGLE = "single-task networks"
+MANY = 16  # verdicts that fit a screen
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class Comparison:
     def verdicts(self) -> list[Difference]:
         """The differences that the verdicts speak of: primary metrics only."""
         return [d for d in self.differences if d.metric.primary]
+
+    @property
+    def has_many_verdicts(self) -> bool:
+        """Whether they are too many to read one by one."""
+        return len(self.verdicts) > MANY
 
 
 def compare(

@@ -13,11 +13,13 @@ from mtlface.analysis.comparison import Comparison, Difference
 from mtlface.analysis.curves import cumulative_errors, learning_curve, reliability_curves
 from mtlface.analysis.protocol import Arm
 from mtlface.analysis.statistics import Interval
+from mtlface.analysis.tables import display_names
 from mtlface.plots import comparison as plots
 from mtlface.plots.style import save
 
 MOST_ARMS = 8  # colours that can be told apart
-MOST_ROWS, LONGEST = 12, 60  # arms a task, and rows in all, that a reader can scroll through
+MOST_ROWS, LONGEST = 30, 60  # arms a task, and rows in all, that a reader can scroll through
+MOST_PAIRS = 10  # of tasks, beside each other in one figure
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
         *_errors(comparison, shown),
         *_reliability(shown),
         *_groups(comparison, shown),
-        *_cosines(arms),
+        *_cosines(comparison, arms),
     ]
     more = f" The first {len(shown)} of {len(arms)} arms." if len(shown) < len(arms) else ""
     drawn = []
@@ -62,7 +64,12 @@ def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
     arms = list(dict.fromkeys(d.arm for d in comparison.verdicts if d.benefit is not None))
     best = sorted(arms, key=lambda arm: comparison.ranks.get(arm, np.inf))
     best = best[: max(1, min(MOST_ROWS, LONGEST // len(comparison.primaries)))]
-    rows = [_forest_row(d) for d in comparison.verdicts if d.benefit is not None and d.arm in best]
+    names = display_names(comparison) if comparison.has_many_verdicts else {a: a for a in arms}
+    rows = [
+        _forest_row(d, names[d.arm])
+        for d in comparison.verdicts
+        if d.benefit is not None and d.arm in best
+    ]
     if not rows:
         return []
     figure = plots.forest(
@@ -77,7 +84,7 @@ def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
     return [("differences", caption, figure)]
 
 
-def _forest_row(d: Difference) -> plots.ForestRow:
+def _forest_row(d: Difference, name: str) -> plots.ForestRow:
     interval: Interval | None = None
     mean = float(np.mean(d.benefit or ()))
     if d.pairs.t_interval and d.pairs.mean:
@@ -86,7 +93,7 @@ def _forest_row(d: Difference) -> plots.ForestRow:
         low, high = sorted(factor * end for end in d.pairs.t_interval)
         interval = (low, high)
     task = f"{d.metric.task}: {d.metric.name}"
-    return plots.ForestRow(d.arm, task, d.benefit or (), interval, d.verdict)
+    return plots.ForestRow(name, task, d.benefit or (), interval, d.verdict)
 
 
 def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
@@ -165,30 +172,45 @@ def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
     return found
 
 
-def _cosines(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
-    found = []
-    for arm in arms:
-        values: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for run in arm.runs.values():
-            for key, value in run.metrics.items():
-                parts = key.split("/")
-                if parts[:2] == ["balance", "cosine"] and len(parts) == 4:
-                    values[parts[2], parts[3]].append(value)
-        if not values:
-            continue
-        names = list(dict.fromkeys(name for pair in values for name in pair))
-        matrix = np.full((len(names), len(names)), np.nan)
-        np.fill_diagonal(matrix, 1.0)
-        for (a, b), numbers in values.items():
-            i, j = names.index(a), names.index(b)
-            matrix[i, j] = matrix[j, i] = np.mean(numbers)
-        figure = plots.cosine_heat_map(names, matrix, arm.label)
+def _cosines(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    of_arm = {arm.label: cosines for arm in arms if (cosines := _mean_cosines(arm))}
+    pairs = list(dict.fromkeys(pair for cosines in of_arm.values() for pair in cosines))
+    if len(of_arm) > MOST_ARMS and len(pairs) <= MOST_PAIRS:
+        matrix = np.array([[c.get(pair, np.nan) for pair in pairs] for c in of_arm.values()])
+        names = display_names(comparison)
+        figure = plots.cosines_of_arms(
+            [names.get(label, label) for label in of_arm], [" · ".join(p) for p in pairs], matrix
+        )
         caption = (
-            f"{arm.label}: mean cosine between the tasks' gradients at the shared features; below "
+            "Mean cosine between the tasks' gradients at the shared features by arm; below zero "
+            "they pull against each other."
+        )
+        return [("cosines", caption, figure)]
+    found = []
+    for label, values in of_arm.items():
+        tasks = list(dict.fromkeys(name for pair in values for name in pair))
+        matrix = np.full((len(tasks), len(tasks)), np.nan)
+        np.fill_diagonal(matrix, 1.0)
+        for (a, b), cosine in values.items():
+            i, j = tasks.index(a), tasks.index(b)
+            matrix[i, j] = matrix[j, i] = cosine
+        figure = plots.cosine_heat_map(tasks, matrix, label)
+        caption = (
+            f"{label}: mean cosine between the tasks' gradients at the shared features; below "
             "zero they pull against each other."
         )
-        found.append((_file_name(f"cosines_{arm.label}"), caption, figure))
+        found.append((_file_name(f"cosines_{label}"), caption, figure))
     return found
+
+
+def _mean_cosines(arm: Arm) -> dict[tuple[str, str], float]:
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in arm.runs.values():
+        for key, value in run.metrics.items():
+            parts = key.split("/")
+            if parts[:2] == ["balance", "cosine"] and len(parts) == 4:
+                values[parts[2], parts[3]].append(value)
+    return {pair: float(np.mean(numbers)) for pair, numbers in values.items()}
 
 
 def _file_name(text: str) -> str:

@@ -78,7 +78,8 @@ def print_report(comparison: Comparison, console: Console) -> None:
         console.print(Panel(DEMO, style="bold yellow", expand=True))
     for table in t.all_tables(comparison):
         _print_table(table, console)
-    if found := verdicts(comparison):
+    # Many verdicts stand counted in a table above, and one by one in the files.
+    if (found := verdicts(comparison)) and not comparison.has_many_verdicts:
         console.print("[bold]Verdicts[/bold]")
         for difference, words, numbers in found:
             words = f"[{STYLES.get(difference.verdict, 'bold')}]{escape(words)}[/]"
@@ -135,7 +136,9 @@ def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -
     if comparison.is_demo:
         parts.append(f"> **{DEMO}**")
     if found := verdicts(comparison):
-        parts += ["## Verdicts", "\n".join(f"- **{_md(a)}** {_md(b)}" for _, a, b in found)]
+        each = ["## Verdicts", "\n".join(f"- **{_md(a)}** {_md(b)}" for _, a, b in found)]
+        if not comparison.has_many_verdicts:
+            parts += each
     extra = [t.condition_table(comparison), t.secondary_table(comparison)]
     for table in [*t.all_tables(comparison), *(e for e in extra if e.rows)]:
         parts += [f"## {_md(table.title)}", _markdown_table(table)]
@@ -146,6 +149,8 @@ def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -
     if drawn:
         parts.append("## Figures")
         parts += [f"![{d.name}](figures/{d.name}.svg)\n\n{_md(d.caption)}" for d in drawn]
+    if found and comparison.has_many_verdicts:
+        parts += each
     write_text(path, "\n\n".join(parts) + "\n")
 
 
@@ -166,6 +171,7 @@ def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> No
         headline=headline(comparison),
         demo=DEMO if comparison.is_demo else "",
         verdicts=[(d.verdict.split()[0], words, n) for d, words, n in verdicts(comparison)],
+        many=comparison.has_many_verdicts,
         words=t.WORDS,
         tables=every,
         extra=[table for table in extra if table.rows],
@@ -250,9 +256,9 @@ def _md(text: str) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Escapes text; lets a browser break names after `_` and `/`, and not within `n = 5`."""
+    """Escapes text; lets a browser break names after their joints, and not within `n = 5`."""
     safe = str(Markup.escape(text)).replace("n = ", "n&nbsp;=&nbsp;")
-    return Markup(re.sub(r"([_/])", r"\1<wbr>", safe))
+    return Markup(re.sub(r"([_/,=@]|\.(?=[a-z]))(?=[^\s&])", r"\1<wbr>", safe))
 
 
 def _many(n: int, noun: str) -> str:

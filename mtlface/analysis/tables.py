@@ -13,7 +13,7 @@ from mtlface.analysis.tuning import Tuning
 TRIVIAL = "constant predictor"
 # Columns of words; all others are numbers and stand to the right.
 WORDS = {"arm", "task", "verdict", "metric", "group", "instead of", "each task's part %"}
-WORDS |= {"best known", "each task's rank", "choice"}
+WORDS |= {"best known", "each task's rank", "choice", "arms"}
 TASKS_A_TABLE = 3  # what fits into 100 columns beside the arms' names
 
 
@@ -41,6 +41,7 @@ def decimals_of(comparison: Comparison, metric: Metric) -> int:
 def all_tables(comparison: Comparison) -> list[Table]:
     """Every table that has something to say, in reading order."""
     tables = [
+        *([tally_table(comparison)] if comparison.has_many_verdicts else []),
         *main_tables(comparison),
         differences_table(comparison),
         overall_table(comparison),
@@ -59,6 +60,34 @@ def main_tables(comparison: Comparison) -> list[Table]:
     metrics = [*shown, *across]
     chunks = [metrics[i : i + TASKS_A_TABLE] for i in range(0, len(metrics), TASKS_A_TABLE)]
     return [_main_table(comparison, chunk, first=i == 0) for i, chunk in enumerate(chunks)]
+
+
+def display_names(comparison: Comparison) -> dict[str, str]:
+    """Arm → what it is called where all compared arms stand together."""
+    chosen = {tuning.chosen.label for tuning in comparison.tunings}
+    arms = [d.arm for d in comparison.verdicts if d.arm not in chosen]
+    return w.short_names(arms) | {label: label for label in chosen}
+
+
+def tally_table(comparison: Comparison) -> Table:
+    """Which arms lose a task, which keep it, which gain: all verdicts in a few rows."""
+    names = display_names(comparison)
+    rows = []
+    for metric in comparison.primaries:
+        verdicts = [d for d in comparison.verdicts if d.metric == metric]
+        for verdict in ("worse", "no difference shown", "better", "no verdict"):
+            arms = [names[d.arm] for d in verdicts if d.verdict == verdict]
+            if arms:
+                task = f"{metric.task} {metric.name}{w.arrow(metric.higher_is_better)}"
+                share = f"{verdict}: {len(arms)} of {len(verdicts)}"
+                rows.append((task, share, "; ".join(arms)))
+    return Table(
+        "Against the single-task arm, task by task",
+        ("task", "verdict", "arms"),
+        tuple(rows),
+        "Worse: the task is not recovered. No difference shown is no proof of equality: the "
+        "intervals below say how much may be hidden.",
+    )
 
 
 def secondary_table(comparison: Comparison) -> Table:

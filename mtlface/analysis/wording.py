@@ -42,6 +42,15 @@ def interval(ends: Interval | None, decimals: int) -> str:
     return "[" + ", ".join(number(end, decimals, signed=True) for end in ends) + "]"
 
 
+def short_names(labels: Sequence[str]) -> dict[str, str]:
+    """Arm → its changes alone, where all changed arms are of one experiment; else its name."""
+    experiments = {label.partition(",")[0] for label in labels if "," in label}
+    if len(experiments) != 1:
+        return {label: label for label in labels}
+    prefix = experiments.pop() + ","
+    return {label: label.removeprefix(prefix) for label in labels}
+
+
 def p_value(p: float | None) -> str:
     """`0.012`, `<0.001`, or a dash."""
     if p is None:

@@ -59,7 +59,12 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     with s.style():
-        figure = s.new_figure(1.35 + 0.62 * len(rows) + 0.42 * len(groups))
+        # Many rows stand as close as their labels allow.
+        many = len(rows) > 24
+        width = 30 if many else 24
+        lines = max(wrap_name(row.label, width).count("\n") + 1 for row in rows)
+        height = min(0.62, 0.12 + 0.14 * lines) if many else 0.62
+        figure = s.new_figure(1.35 + height * len(rows) + 0.42 * len(groups))
         axes = figure.add_subplot()
         ticks, position = [], 0.0
         for group, members in groups.items():
@@ -67,7 +72,7 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
             position += 0.75
             for row in members:
                 _forest_row(axes, row, position)
-                ticks.append((position, wrap_name(row.label, 24), False))
+                ticks.append((position, wrap_name(row.label, width), False))
                 position += 1.0
             position += 0.15
         axes.axvline(0, color="black", linewidth=1.2, zorder=1)
@@ -200,26 +205,50 @@ def cosine_heat_map(names: Sequence[str], cosines: Array, title: str) -> Figure:
     """
     with s.style():
         figure = s.new_figure(min(0.85 * s.WIDTH, 1.9 + 0.65 * len(names)))
-        axes = figure.add_subplot()
-        colours = LinearSegmentedColormap.from_list("conflict", [s.WORSE, "white", s.BETTER])
-        image = axes.imshow(cosines, cmap=colours, vmin=-1, vmax=1)
-        axes.set_xticks(
-            range(len(names)), list(names), rotation=45, ha="right", rotation_mode="anchor"
-        )
-        axes.set_yticks(range(len(names)), list(names))
-        axes.tick_params(length=0)
-        axes.grid(False)
-        axes.spines[:].set_visible(False)
-        if len(names) <= 12:
-            for i, j in np.argwhere(np.isfinite(cosines)):
-                dark = abs(cosines[i, j]) > 0.6
-                text = f"{cosines[i, j]:.2f}".replace("-", "\N{MINUS SIGN}")
-                axes.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
-        bar = figure.colorbar(image, ax=axes, shrink=0.85, ticks=[-1, -0.5, 0, 0.5, 1])
-        bar.outline.set_visible(False)
-        bar.set_label("cosine of the gradients")
-        figure.suptitle(wrap_name(title, 40), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        _heat_map(figure, names, names, cosines, title)
     return figure
+
+
+def cosines_of_arms(arms: Sequence[str], pairs: Sequence[str], cosines: Array) -> Figure:
+    """Mean cosines between pairs of tasks, a row an arm; blue agrees, orange conflicts.
+
+    Args:
+        arms: Shape (arms,).
+        pairs: Names of pairs of tasks, shape (pairs,).
+        cosines: Shape (arms, pairs), in −1..1; NaN where unknown.
+    """
+    rows = [wrap_name(name, 34) for name in arms]
+    lines = sum(name.count("\n") + 1 for name in rows)
+    with s.style():
+        figure = s.new_figure(1.9 + 0.24 * max(lines, len(rows)))
+        axes = _heat_map(figure, rows, pairs, cosines, "Do the tasks' gradients agree?")
+        axes.set_aspect("auto")
+    return figure
+
+
+def _heat_map(
+    figure: Figure, rows: Sequence[str], columns: Sequence[str], cosines: Array, title: str
+) -> Any:
+    axes = figure.add_subplot()
+    colours = LinearSegmentedColormap.from_list("conflict", [s.WORSE, "white", s.BETTER])
+    image = axes.imshow(cosines, cmap=colours, vmin=-1, vmax=1)
+    axes.set_xticks(
+        range(len(columns)), list(columns), rotation=45, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    if len(columns) <= 12:
+        for i, j in np.argwhere(np.isfinite(cosines)):
+            dark = abs(cosines[i, j]) > 0.6
+            text = f"{cosines[i, j]:.2f}".replace("-", "\N{MINUS SIGN}")
+            axes.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
+    bar = figure.colorbar(image, ax=axes, shrink=0.85, ticks=[-1, -0.5, 0, 0.5, 1])
+    bar.outline.set_visible(False)
+    bar.set_label("cosine of the gradients")
+    figure.suptitle(wrap_name(title, 40), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    return axes
 
 
 def _panels(

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,19 @@ def test_saved_twice_is_the_same_and_mathematics_in_names_is_text(tmp_path):
 )
 def test_names_break_after_their_joints(name, lines):
     assert wrap_name(name, 10).split("\n") == lines
+
+
+def test_cosines_of_many_arms_are_a_row_each():
+    cosines = np.array([[-0.25], [np.nan], [0.5]])
+    axes = plots.cosines_of_arms(["a", "b", "c"], ["gender · age"], cosines).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert [text.get_text() for text in axes.texts] == ["−0.25", "0.50"]
+
+
+def test_labels_of_a_long_forest_do_not_touch():
+    names = [f"balancing=geometric_mean_{i}@features" for i in range(26)]
+    rows = [ForestRow(n, g, [1.0, 2.0], (0.0, 3.0), "better") for g in "ab" for n in names]
+    figure = plots.forest(rows, "benefit (%)", "title")
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
+    assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(boxes))
