@@ -63,11 +63,9 @@ def arrow(higher_is_better: bool | None) -> str:
     return {True: " ↑", False: " ↓", None: ""}[higher_is_better]
 
 
-def seeds_text(needed: int | None) -> str:
+def _seeds_text(needed: int) -> str:
     """The number of seeds, or that it is beyond reason."""
-    if needed is None:
-        return ABSENT
-    return f">{MOST_SEEDS:,}" if needed > MOST_SEEDS else str(needed)
+    return f"More than {MOST_SEEDS:,}" if needed > MOST_SEEDS else f"About {needed}"
 
 
 def verdict_text(difference: Difference) -> str:
@@ -107,7 +105,7 @@ def sentence(difference: Difference, decimals: int) -> tuple[str, str]:
             numbers += " The interval leaves zero out, but not after correction over the tasks."
         if d.seeds_needed is not None and d.seeds_needed > pairs.n:
             numbers += (
-                f" About {seeds_text(d.seeds_needed)} seeds would be needed to show a difference "
+                f" {_seeds_text(d.seeds_needed)} seeds would be needed to show a difference "
                 "of this size (80 % power)."
             )
     return words, numbers
