@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mtlface.analysis.tables import Table
+from mtlface.analysis.table import Table
 from mtlface.data.decode import decode
 from mtlface.data.schema import Binary, Category, Label, Labels, Multilabel, Number, Points
 from mtlface.data.table import SPLITS, FaceTable

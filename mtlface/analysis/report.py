@@ -21,6 +21,7 @@ from mtlface.analysis import tables as t
 from mtlface.analysis import wording as w
 from mtlface.analysis.comparison import Comparison, Difference
 from mtlface.analysis.figures import Drawn
+from mtlface.analysis.table import WORDS, Table, decimals_of
 from mtlface.atomic import write_text
 from mtlface.plots.labels import wrap_name
 
@@ -61,7 +62,7 @@ def verdicts(comparison: Comparison) -> list[tuple[Difference, str, str]]:
     """Every verdict in words with the numbers behind it, task by task."""
     order = {m.task: i for i, m in enumerate(comparison.primaries)}
     found = sorted(comparison.verdicts, key=lambda d: order[d.metric.task])
-    return [(d, *w.sentence(d, t.decimals_of(comparison, d.metric))) for d in found]
+    return [(d, *w.sentence(d, decimals_of(comparison, d.metric))) for d in found]
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -172,7 +173,7 @@ def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> No
         demo=DEMO if comparison.is_demo else "",
         verdicts=[(d.verdict.split()[0], words, n) for d, words, n in verdicts(comparison)],
         many=comparison.has_many_verdicts,
-        words=t.WORDS,
+        words=WORDS,
         tables=every,
         extra=[table for table in extra if table.rows],
         figures=figures,
@@ -182,7 +183,7 @@ def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> No
     write_text(path, page)
 
 
-def _print_table(table: t.Table, console: Console) -> None:
+def _print_table(table: Table, console: Console) -> None:
     shown = RichTable(
         title=escape(table.title),
         title_justify="left",
@@ -196,7 +197,7 @@ def _print_table(table: t.Table, console: Console) -> None:
     narrow = console.width < WIDE
     kept = [i for i, c in enumerate(table.columns) if not (narrow and c in table.wide_only)]
     for i in kept:
-        words = table.columns[i] in t.WORDS
+        words = table.columns[i] in WORDS
         shown.add_column(
             escape(table.columns[i]),
             justify="left" if words else "right",
@@ -244,7 +245,7 @@ def _difference_columns(d: Difference) -> dict[str, object]:
     return columns
 
 
-def _markdown_table(table: t.Table) -> str:
+def _markdown_table(table: Table) -> str:
     lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
     return "\n".join("| " + " | ".join(_md(cell) for cell in line) + " |" for line in lines)
 

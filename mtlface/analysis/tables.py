@@ -1,41 +1,17 @@
-"""The comparison as tables of text, one source for the terminal, Markdown and HTML."""
+"""The comparison as tables, in the order in which they are read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mtlface.analysis import wording as w
 from mtlface.analysis.comparison import SINGLE, Comparison, Metric
-from mtlface.analysis.cost import Cost
-from mtlface.analysis.published import Published, published_for
+from mtlface.analysis.cost_tables import cost_against_single_table, cost_table
+from mtlface.analysis.published_table import published_table
 from mtlface.analysis.statistics import mean_interval
+from mtlface.analysis.table import Table, decimals_of
 from mtlface.analysis.tuning import Tuning
 
 TRIVIAL = "constant predictor"
-# Columns of words; all others are numbers and stand to the right.
-WORDS = {"arm", "task", "verdict", "metric", "group", "instead of", "each task's part %"}
-WORDS |= {"best known", "each task's rank", "choice", "arms"}
 TASKS_A_TABLE = 3  # what fits into 100 columns beside the arms' names
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a title; the first column names the row.
-
-    `wide_only` are columns that a narrow terminal leaves out.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    wide_only: frozenset[str] = frozenset()
-
-
-def decimals_of(comparison: Comparison, metric: Metric) -> int:
-    """One number of decimals for a metric in the whole report."""
-    return w.decimals_for(
-        [s.mean for (_, key), s in comparison.summaries.items() if key == metric.key]
-    )
 
 
 def all_tables(comparison: Comparison) -> list[Table]:
@@ -195,86 +171,6 @@ def candidates_table(tuning: Tuning) -> Table:
     )
 
 
-def published_table(comparison: Comparison) -> Table:
-    """Ours beside published figures; brackets where metric or protocol differ."""
-    rows = []
-    notes: dict[str, int] = {}
-    metrics = {f"{m.task}/{m.name}": m for m in comparison.metrics}
-    overall = {o.arm: o for o in comparison.overall}
-    for arm in comparison.arms:
-        if not arm.runs:
-            continue
-        known = published_for(arm.runs[arm.seeds[0]])
-        for key in dict.fromkeys(p.metric for p in known):
-            if key in metrics and (arm.label, metrics[key].key) in comparison.summaries:
-                metric = metrics[key]
-                decimals = decimals_of(comparison, metric)
-                ours = w.mean_sd(comparison.summaries[arm.label, metric.key], decimals)
-                name = key + w.arrow(metric.higher_is_better)
-                higher = metric.higher_is_better is not False
-            elif key == "all/delta_m" and arm.label in overall:
-                ours, name, higher = (
-                    w.number(overall[arm.label].delta_m.mean, 2, signed=True),
-                    "Δm % ↑",
-                    True,
-                )
-            else:
-                continue
-            found = [p for p in known if p.metric == key]
-            project = _cite([p for p in found if p.kind == "project"], notes)
-            system = _cite(_best([p for p in found if p.kind == "system"], higher), notes)
-            rows.append((arm.label, name, ours, project, system))
-    return Table(
-        "Published figures",
-        ("arm", "metric", "ours", "original project", "best known"),
-        tuple(rows),
-        "[In brackets]: not comparable. "
-        + " ".join(f"({i}) {reason}." for reason, i in notes.items())
-        if notes
-        else "Metric and protocol agree.",
-    )
-
-
-def cost_table(comparison: Comparison) -> Table:
-    """What each arm costs."""
-    rows = [
-        (
-            c.arm,
-            _millions(c.parameters),
-            _duration(c.fit_s),
-            w.number(c.epochs, 1),
-            _count(c.images_per_s),
-            _count(c.peak_memory_mb),
-        )
-        for c in comparison.costs
-        if _measured(c)
-    ]
-    return Table(
-        "Cost, mean over seeds",
-        ("arm", "parameters", "training", "epochs", "pictures/s", "peak MB"),
-        tuple(rows),
-    )
-
-
-def cost_against_single_table(comparison: Comparison) -> Table:
-    """One multi-task network divided by the single-task networks that it replaces."""
-    rows = [
-        (
-            c.arm,
-            " + ".join(c.singles),
-            *(_times(v) for v in (c.parameters, c.fit_s, c.peak_memory_mb)),
-        )
-        for c in comparison.costs_against_single
-    ]
-    return Table(
-        "One multi-task network against its single-task networks together",
-        ("arm", "instead of", "parameters", "training", "peak memory"),
-        tuple(rows),
-        "×1.00 = the same. Parameters and time against the sum; memory against the largest, since "
-        "single-task networks train one after another.",
-    )
-
-
 def _main_table(comparison: Comparison, metrics: Sequence[Metric], *, first: bool) -> Table:
     rows = []
     for arm in comparison.arms:
@@ -312,47 +208,6 @@ def _is_across_tasks(comparison: Comparison, metric: Metric) -> bool:
         and "@" not in metric.name
         and all(metric.task not in arm.tasks for arm in comparison.arms if arm.runs)
     )
-
-
-def _best(found: list[Published], higher: bool) -> list[Published]:
-    usable = [p for p in found if p.agrees] or found
-    return sorted(usable, key=lambda p: p.value, reverse=higher)[:1]
-
-
-def _cite(found: Sequence[Published], notes: dict[str, int]) -> str:
-    cells = []
-    for p in found:
-        title = f" {p.title}" if p.kind == "system" else ""
-        if p.agrees:
-            cells.append(f"{p.value:g}{title}")
-        else:
-            numbers = ",".join(str(notes.setdefault(r, len(notes) + 1)) for r in p.reasons)
-            cells.append(f"[{p.value:g}]{title} ({numbers})")
-    return "; ".join(cells) or w.ABSENT
-
-
-def _measured(cost: Cost) -> bool:
-    return any(v is not None for v in (cost.parameters, cost.fit_s, cost.images_per_s))
-
-
-def _millions(value: float | None) -> str:
-    return w.ABSENT if value is None else f"{value / 1e6:.2f} M"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return w.ABSENT
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _count(value: float | None) -> str:
-    return w.ABSENT if value is None else f"{value:,.0f}"
-
-
-def _times(value: float | None) -> str:
-    return w.ABSENT if value is None else f"×{value:.2f}"
 
 
 def condition_table(comparison: Comparison) -> Table:
