@@ -12,7 +12,6 @@ from hydra.utils import get_class, instantiate
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.datamodule import FaceDataModule
@@ -31,6 +30,7 @@ from mtlface.training.callbacks import (
 )
 from mtlface.training.checkpoint import AtomicCheckpointIO
 from mtlface.training.dashboard import Dashboard
+from mtlface.training.event_log import EventLog
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
 from mtlface.training.run_folder import RunFolder
@@ -165,7 +165,7 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
                 check_on_train_epoch_end=True,
             )
         )
-    logger = TensorBoardLogger(folder, name="", version="tensorboard", purge_step=purge_step)
+    logger = EventLog(folder, name="", version="tensorboard", purge_step=purge_step)
     settings: dict[str, Any] = dict(cfg.trainer)
     settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])
     settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in shown)

@@ -9,16 +9,19 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from lightning import seed_everything
+from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from mtlface import preemption
 from mtlface.atomic import atomic_write, remove_parts, write_text
+from mtlface.data.datamodule import FaceDataModule
 from mtlface.errors import MtlfaceError
 from mtlface.training.build import build_datamodule, build_module, build_trainer, check_tasks
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
 from mtlface.training.evaluation import evaluate
+from mtlface.training.event_log import closing_events
 from mtlface.training.mishaps import explained
+from mtlface.training.module import MultiTaskModule
 from mtlface.training.outputs import show_results
 from mtlface.training.ranks import is_first_rank, leave_group
 from mtlface.training.record import RunId, record
@@ -93,13 +96,28 @@ def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
     resume = find_resume(files, extra)
     trainer = build_trainer(cfg, files.path, purge_step=resume.step if resume else 0)
     start = resume.checkpoint if resume else None
-    trainer.fit(module, datamodule, ckpt_path=start, weights_only=True)
-    preemption.check()
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if not trainer.is_global_zero:
-        return {}  # the first rank alone measures and writes
-    leave_group()
+    with closing_events(trainer):
+        trainer.fit(module, datamodule, ckpt_path=start, weights_only=True)
+        preemption.check()
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if not trainer.is_global_zero:
+            return {}  # the first rank alone measures and writes
+        leave_group()
+        result = _test(cfg, files, run_id, trainer, module, datamodule)
+    write_result(files.result, result)
+    return result
+
+
+def _test(
+    cfg: DictConfig,
+    files: RunFolder,
+    run_id: RunId,
+    trainer: Trainer,
+    module: MultiTaskModule,
+    datamodule: FaceDataModule,
+) -> dict[str, Any]:
+    """The content of `result.json`: what the best epoch by validation scores on the test split."""
     best = load_checkpoint(files.best)
     module.load_state_dict(best["state_dict"])
     # Another graph, for a few batches in fp32, would take longer than they do.
@@ -113,7 +131,4 @@ def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
         found.predictions.to_csv(file, index=False)
     result = record(cfg, run_id, trainer, module, datamodule, found, best["epoch"])
     show_results(cfg, files.path, trainer, module, datamodule, found, result)
-    for logger in trainer.loggers:
-        logger.finalize("success")  # logging after the fit opened it, and its thread, again
-    write_result(files.result, result)
     return result
