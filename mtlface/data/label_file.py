@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,11 +77,16 @@ class LabelFile:
         """
         cells = self.frame[list(columns)]
         if not all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in cells.dtypes):
-            cells = cells.apply(pd.to_numeric, errors="coerce")
+            cells = cells.apply(lambda column: pd.to_numeric(column.map(_sane), errors="coerce"))
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is unreadable
             numbers = cells.to_numpy(dtype=np.float32, na_value=np.nan)
         unreadable = self.frame[list(columns)].notna().to_numpy() & ~np.isfinite(numbers)
         return np.where(unreadable, np.float32(np.nan), numbers), unreadable
+
+
+def _sane(cell: object) -> object:
+    """Pandas makes whole numbers of any length, and fails on those that no float can hold."""
+    return math.inf if isinstance(cell, int) and abs(cell) >= 2**63 else cell
 
 
 def read_label_file(

@@ -235,6 +235,7 @@ def test_competition_minus_one_one_codes(tmp_path):
         ("7,train/00003.jpg,1,117", "age is 117"),
         ("7,train/00003.jpg,1,-1", "age is -1"),
         ("7,train/00003.jpg,1,old", "age is old"),
+        ("7,train/00003.jpg,1," + "9" * 400, "age is 999"),
         ("7,train/00003.jpg,3,20", "gender is 3"),
         ("7,train/00003.jpg,other,20", "gender is other"),
         ("7,train/00003.jpg", "expected 4 fields"),
