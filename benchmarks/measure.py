@@ -101,6 +101,7 @@ def report(
     where: Mapping[str, Any] | None = None,
     headlines: Sequence[Mapping[str, Any]] = (),
     keep: bool = True,
+    detail: str = "",
 ) -> Path | None:
     """Prints the rows as a table and writes `results/<device>/<name>.json`.
 
@@ -112,6 +113,7 @@ def report(
         where: `machine()` of the run, taken before it started.
         headlines: What the README's table says of it.
         keep: False prints only.
+        detail: A title, where the README shows the rows too.
 
     Returns:
         The JSON file, if one was written.
@@ -127,6 +129,8 @@ def report(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     content = {"machine": where, "headlines": list(headlines), "results": results}
+    if detail:
+        content["detail"] = {"title": detail, "columns": list(columns), "rows": list(rows)}
     path.write_text(json.dumps(content, indent=1) + "\n")
     print(f"wrote {path}")
     return path

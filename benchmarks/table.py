@@ -1,7 +1,7 @@
-"""The README's table, from the JSON files of all devices."""
+"""The README's tables, from the JSON files of all devices."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,28 @@ COLUMNS = ("measure", "result (lowest to highest, n)", "goal", "device")
 
 
 def table(folder: Path = RESULTS) -> str:
-    """A Markdown row for each headline of `<folder>/<device>/<name>.json`.
+    """A Markdown row for each headline of `<folder>/<device>/<name>.json`, and whole tables below.
 
     Args:
         folder: The results.
     """
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    rows: list[Sequence[str]] = []
+    details: list[str] = []
     for path in sorted(folder.glob("*/*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         where = content["machine"]
         device = f"{where['device']}, {where['cores']} cores"
         for found in content.get("headlines", []):
-            cells = (found["measure"], _result(found), found["goal"], device)
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            rows.append((found["measure"], _result(found), found["goal"], device))
+        if detail := content.get("detail"):
+            title = f"{detail['title']} ({device})"
+            details += ["", title, "", *_markdown(detail["columns"], detail["rows"])]
+    return "\n".join([*_markdown(COLUMNS, rows), *details])
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(row) + " |" for row in (columns, *rows)]
+    return [lines[0], "|---" * len(columns) + "|", *lines[1:]]
 
 
 def _result(found: Mapping[str, Any]) -> str:

@@ -39,6 +39,15 @@ def test_the_table_has_a_row_a_headline_from_every_device(tmp_path, monkeypatch)
     assert len(lines) == 4
 
 
+def test_a_benchmark_may_show_all_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "RESULTS", tmp_path)
+    where = {"device": "CPU", "cores": 2}
+    measure.report("costs", {}, [["a", "1.2"]], ["method", "cost"], where, detail="What they cost")
+    lines = table(tmp_path).splitlines()
+    assert lines[3] == "What they cost (CPU, 2 cores)"
+    assert lines[5:] == ["| method | cost |", "|---|---|", "| a | 1.2 |"]
+
+
 def test_a_quick_run_keeps_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "RESULTS", tmp_path)
     where = {"device": "CPU", "cores": 1}
