@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, or the README's table of their results.
 
-python -m benchmarks                      # all; eight minutes on two idle cores
+python -m benchmarks                      # all; a quarter of an hour on two cores
 python -m benchmarks --only end_to_end    # one of them, or several
 python -m benchmarks --quick              # see that they run; nothing is kept
 python -m benchmarks --table              # the table, from benchmarks/results/

@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
             ]
         )
         wanted = {"bf16": "≥ 1.3"} if not gpu else {"bf16, compiled": "≥ 10"}
-        title = f"training in {name} against a seed-style loop in fp32, ResNet-18, {side} px"
+        title = f"training in {name} against a plainly written loop in fp32, ResNet-18, {side} px"
         headlines.append(headline(title, times, goal=wanted.get(name, "")))
     columns = ["ours in", "ours, 1/s", "seed style, 1/s", "times as fast (range)"]
     report("seed_style", results, rows, columns, where, headlines, keep=not chosen.quick)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,11 @@ def test_a_benchmark_may_show_all_its_rows(tmp_path, monkeypatch):
     lines = table(tmp_path).splitlines()
     assert lines[3] == "What they cost (CPU, 2 cores)"
     assert lines[5:] == ["| method | cost |", "|---|---|", "| a | 1.2 |"]
+
+
+def test_the_readme_shows_the_kept_results():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert table() in readme, "put the output of `python -m benchmarks --table` into README.md"
 
 
 def test_a_quick_run_keeps_nothing(tmp_path, monkeypatch):
