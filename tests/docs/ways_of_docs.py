@@ -178,6 +178,12 @@ def tool(home: Home, words, long):
     subprocess.run([sys.executable, *words[1:]], cwd=copy, check=True, timeout=120)
 
 
+def benchmarks(home: Home, words, long):
+    """Prints the kept results; benchmarks themselves have their own quick tests."""
+    assert words[3:] == ["--table"], "a benchmark takes minutes: see tests/benchmarks"
+    subprocess.run([sys.executable, *words[1:]], cwd=ROOT, check=True, timeout=120)
+
+
 def of_the_cluster(home: Home, words, long):
     """Belongs to the shell or to Slurm, and is not ours to test."""
 
@@ -190,6 +196,7 @@ HOW = {
     "python -m mtlface.explore": door,
     "python -m mtlface.export": export,
     "python -m mtlface.demo": demo_page,
+    "python -m benchmarks": benchmarks,
     "python tools/": tool,
     "tensorboard --logdir": tensorboard,
     "pip install": pip_install,
