@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import workload
-from benchmarks.measure import headline, options, ratio, report, spread
+from benchmarks.measure import headline, options, ratio, report, shown, spread
 from benchmarks.peers import libmtl
 
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = [
         [
             *(f"{rate['median']:.0f}" for rate in rates.values()),
-            "{median:.2f} ({low:.2f} to {high:.2f})".format(**times),
+            shown(times),
         ]
     ]
     title = f"training loop against LibMTL's {libmtl.VERSION}, ResNet-18, {side} px, fp32"

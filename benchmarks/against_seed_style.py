@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import workload
-from benchmarks.measure import headline, options, ratio, report, spread
+from benchmarks.measure import headline, options, ratio, report, shown, spread
 from benchmarks.peers.seed_style import SeedStyle
 from benchmarks.synthetic import synthetic
 from mtlface.data.datamodule import FaceDataModule
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
             [
                 name,
                 *(f"{rate['median']:.0f}" for rate in rates.values()),
-                "{median:.2f} ({low:.2f} to {high:.2f})".format(**times),
+                shown(times),
             ]
         )
         wanted = {"bf16": "≥ 1.3"} if not gpu else {"bf16, compiled": "≥ 10"}

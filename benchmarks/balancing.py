@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 
 from benchmarks import workload
-from benchmarks.measure import headline, interleave, options, ratio, report, spread
+from benchmarks.measure import headline, interleave, options, ratio, report, shown, spread
 from mtlface.balancing import Balancer
 from mtlface.door import config_folder
 from mtlface.errors import MtlfaceError
@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = [[name, *_levels_and_costs(name, results)] for name in methods]
     columns = ["method", "level", *TASKS]
     detail = "Step ÷ step with fixed weights, ResNet-18 at 64 px, median (lowest to highest)"
+    detail += f", n={repeats}"
     report("balancing", results, rows, columns, where, headlines, not chosen.quick, detail)
 
 
@@ -62,12 +63,7 @@ def _median(found: dict[str, Any]) -> str:
 
 def _levels_and_costs(name: str, results: dict[str, Any]) -> list[str]:
     costs = [results[title][name] for title in TASKS]
-    words = [
-        "not timed"
-        if "left_out" in cost
-        else "{median:.2f} ({low:.2f} to {high:.2f})".format(**cost)
-        for cost in costs
-    ]
+    words = ["not timed" if "left_out" in cost else shown(cost) for cost in costs]
     return [costs[0]["level"], *words]
 
 

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from benchmarks import workload
-from benchmarks.measure import headline, options, ratio, report, spread
+from benchmarks.measure import headline, options, ratio, report, shown, spread
 from benchmarks.synthetic import synthetic
 
 # Pixels, loader and steps an epoch; a step at 128 px takes four times one at 64 px.
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
             [
                 name,
                 f"{rate['median']:.0f}",
-                "{median:.3f} ({low:.3f} to {high:.3f})".format(**share),
+                shown(share, decimals=3),
             ]
         )
         goal = GOALS.get((gpu, side, loader), "")

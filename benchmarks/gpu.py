@@ -17,7 +17,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import workload
-from benchmarks.measure import headline, options, ratio, report, spread
+from benchmarks.measure import headline, options, ratio, report, shown, spread
 from benchmarks.roofline import counted, shares
 from benchmarks.synthetic import synthetic
 
@@ -81,7 +81,7 @@ def _grid(sides: list[int], batches: list[int], repeats: int, keep: bool) -> Non
                         name,
                         f"{rate['median']:,.0f}",
                         f"{found['pictures_per_s']['bare']['median']:,.0f}",
-                        "{median:.3f} ({low:.3f} to {high:.3f})".format(**share),
+                        shown(share, decimals=3),
                         *(_percent(found["roofline"][key]) for key in found["roofline"]),
                     ]
                 )

@@ -60,6 +60,12 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
     return spread([a / b for a, b in zip(slow, fast, strict=True)])
 
 
+def shown(found: Mapping[str, float], decimals: int = 2, unit: str = "") -> str:
+    """A `spread` as a table's cell: `1.03 s (0.94 to 1.04)`."""
+    median, low, high = (f"{found[key]:.{decimals}f}" for key in ("median", "low", "high"))
+    return f"{median}{unit} ({low} to {high})"
+
+
 def headline(
     measure: str, found: Mapping[str, float], unit: str = "×", goal: str = ""
 ) -> dict[str, Any]:

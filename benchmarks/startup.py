@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import headline, interleave, machine, options, report, spread
+from benchmarks.measure import headline, interleave, machine, options, report, shown, spread
 
 COMMANDS = {
     "--help": ["-m", "mtlface.train", "--help"],
@@ -55,9 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     between = "between two jobs of a sweep"
     found[between] = spread(_gaps(jobs=2 if chosen.quick else repeats + 1))
-    rows = [
-        [name, "{median:.2f} s ({low:.2f} to {high:.2f})".format(**f)] for name, f in found.items()
-    ]
+    rows = [[name, shown(f, unit=" s")] for name, f in found.items()]
     headlines = [
         headline(f"start-up: {name}", found[name], " s", GOALS.get(name, ""))
         for name in SHOWN

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.measure import headline, interleave, machine, options, ratio, report, spread
+from benchmarks.measure import headline, interleave, machine, options, ratio, report, shown, spread
 from benchmarks.peers.torchvision_celeba import celeba_layout, read_all
 from mtlface.data.pixels import open_store
 
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
             [
                 size,
                 *(f"{rate['median']:.0f}" for rate in result["pictures_per_s"].values()),
-                *("{median:.2f} ({low:.2f} to {high:.2f})".format(**result[key]) for key in ratios),
+                *(shown(result[key]) for key in ratios),
                 f"{1000 * result['open_s']['median']:.0f} ms",
             ]
             for size, result in rates.items()

@@ -143,7 +143,7 @@ def compare(
     runs = one_data_set(tree, data)
     every, notes = group_arms(runs, tree)
     found, reference_notes = find_references([arm for arm in every if arm.runs], references or {})
-    tunings = _tunings(every, found, tuned or {})
+    tunings = _tunings(every, found, tuned) if tuned else []
     arms = with_tuned(every, tunings) if tunings else every
     found |= {t.chosen.label: found[t.source] for t in tunings if t.source in found}
     finished = [arm for arm in arms if arm.runs]

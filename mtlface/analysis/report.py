@@ -53,8 +53,8 @@ def headline(comparison: Comparison) -> str:
     runs = sum(len(arm.runs) for arm in arms)
     seeds = len({seed for arm in arms for seed in arm.runs})
     return (
-        f"{data.get('name')} ({sizes} pictures) · {_many(len(arms), 'arm')} · "
-        f"{_many(seeds, 'seed')} · {_many(runs, 'run')}"
+        f"{data.get('name')} ({sizes} pictures) · {w.many(len(arms), 'arm')} · "
+        f"{w.many(seeds, 'seed')} · {w.many(runs, 'run')}"
     )
 
 
@@ -260,7 +260,3 @@ def _breakable(text: str) -> Markup:
     """Escapes text; lets a browser break names after their joints, and not within `n = 5`."""
     safe = str(Markup.escape(text)).replace("n = ", "n&nbsp;=&nbsp;")
     return Markup(re.sub(r"([_/,=@]|\.(?=[a-z]))(?=[^\s&])", r"\1<wbr>", safe))
-
-
-def _many(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -27,6 +27,11 @@ def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def many(n: int, noun: str) -> str:
+    """`1 arm`, `2 arms`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def mean_sd(summary: Summary | None, decimals: int) -> str:
     """`0.9123 ± 0.0041`, or the mean alone for one seed."""
     if summary is None:
@@ -117,9 +122,9 @@ def choice(tuning: Tuning) -> list[str]:
     percent = t.score == "Δm"
     best = number(t.best, 2, signed=percent) + (" %" if percent else "")
     found = [
-        f"{t.chosen.label} is {t.source}, chosen out of {_count(usable, 'arm')} by the best mean "
-        f"validation {t.score} ({best} over {_seeds(t.seeds)}); the test figures took no part. "
-        f"The cost tables count the chosen arm only, the search trained {len(t.candidates)}."
+        f"{t.chosen.label} is {t.source}, chosen out of {many(len(usable), 'arm')} by the best "
+        f"mean validation {t.score} ({best} over {_seeds(t.seeds)}); the test figures took no "
+        f"part. The cost tables count the chosen arm only, the search trained {len(t.candidates)}."
     ]
     found += [
         f"Candidate {c.arm.label} is left out of the choice of {t.name}: {c.left_out}."
@@ -169,10 +174,6 @@ def _why_none(difference: Difference) -> str:
 def _equals(p: float | None) -> str:
     text = p_value(p)
     return text if text.startswith("<") else f"= {text}"
-
-
-def _count(things: Sequence[object], noun: str) -> str:
-    return f"{len(things)} {noun}" + ("" if len(things) == 1 else "s")
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -135,6 +135,17 @@ class FaceDataModule(LightningDataModule):
         hashed = pd.util.hash_pandas_object(pictures, index=False).to_numpy()
         return hashlib.blake2b(np.sort(hashed).tobytes(), digest_size=8).hexdigest()
 
+    def description(self) -> dict[str, Any]:
+        """Which data this is and what was left out of it, in plain data for a result."""
+        return {
+            "name": self.name,
+            "root_kind": self.root_kind,
+            "counts": self.table.counts,
+            "fingerprint": self.pictures_fingerprint(),
+            "omitted": len(self.table.omitted),
+            "remarks": list(self.table.remarks),
+        }
+
     def read(self) -> tuple[FaceTable, str]:
         """The chosen rows with their labels, no picture looked at yet, and the root's kind.
 

@@ -47,7 +47,7 @@ class Measured:
     """What was found.
 
     Attributes:
-        data: Name, where it came from, fingerprint.
+        data: Which data, see `FaceDataModule.description`.
         split: Which split.
         n: Its pictures.
         metrics: By `<task>/<metric>`, with `@<column>=<group>` for groups of pictures.
@@ -107,14 +107,7 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
     primary = {name: f"{name}/{task.primary}" for name, task in tasks.items()}
     higher = directions(module)
     return Measured(
-        data={
-            "name": datamodule.name,
-            "root_kind": datamodule.root_kind,
-            "fingerprint": datamodule.pictures_fingerprint(),
-            "counts": table.counts,
-            "omitted": len(table.omitted),
-            "remarks": list(table.remarks),
-        },
+        data=datamodule.description(),
         split=split,
         n=len(chosen),
         metrics=metrics | by_group,

@@ -5,6 +5,7 @@ from mtlface.models.finetune import freeze, unfreeze
 from mtlface.models.heads import linear_head, mlp_head, no_head
 from mtlface.models.registry import torchvision_backbone
 from mtlface.models.scratch import cnn3, cnn3_bn, cnn4_bn, cnn9
+from mtlface.models.small_maps import multiply_small_maps
 
 __all__ = [
     "Backbone",
@@ -15,6 +16,7 @@ __all__ = [
     "freeze",
     "linear_head",
     "mlp_head",
+    "multiply_small_maps",
     "no_head",
     "torchvision_backbone",
     "unfreeze",

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
+from mtlface.models import multiply_small_maps
 from mtlface.tasks.task import Task, require_label
 from mtlface.training.callbacks import (
     BestCheckpoint,
@@ -102,6 +103,7 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
     )
     # Batches come in this layout, and cuDNN and oneDNN are fastest when the weights share it.
     module.backbone.to(memory_format=torch.channels_last)
+    multiply_small_maps(module.backbone.trunk)
     if cfg.get("compile"):
         _compile_trunk(module)
     return module

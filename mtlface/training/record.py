@@ -58,7 +58,7 @@ def record(
         found: Its metrics.
         best_epoch: The epoch, from 0, that validation chose.
     """
-    device, table = trainer.strategy.root_device, datamodule.table
+    device = trainer.strategy.root_device
     history = next(c for c in _callbacks(trainer) if isinstance(c, History))
     watch = next(c for c in _callbacks(trainer) if isinstance(c, BalancingWatch))
     best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
@@ -67,14 +67,7 @@ def record(
         "experiment": cfg.name,
         "arm": run_id.arm,
         "sweep": cfg.group if cfg.group != cfg.name else None,
-        "data": {
-            "name": datamodule.name,
-            "root_kind": datamodule.root_kind,
-            "counts": table.counts,
-            "fingerprint": datamodule.pictures_fingerprint(),
-            "omitted": len(table.omitted),
-            "remarks": list(table.remarks),
-        },
+        "data": datamodule.description(),
         "seed": cfg.seed,
         "tasks": {
             part: {"label": task.label.name, "primary": task.primary}
