@@ -29,8 +29,8 @@ class SmallMapConv2d(nn.Conv2d):
         top, left = (int(margin) for margin in self.padding)
         down, right = self.stride
         padded = pad(input, (left, left, top, top)).permute(0, 2, 3, 1)
-        # What each tap of the kernel sees, side by side: (B, H', W', taps · C).
-        seen = torch.cat(
+        # What the taps of the kernel see at each position: (B, H', W', C, taps).
+        seen = torch.stack(
             [
                 padded[:, y : y + height * down : down, x : x + width * right : right]
                 for y in range(self.kernel_size[0])
@@ -38,8 +38,7 @@ class SmallMapConv2d(nn.Conv2d):
             ],
             dim=-1,
         )
-        weight = self.weight.permute(0, 2, 3, 1).flatten(1)
-        return linear(seen, weight, self.bias).permute(0, 3, 1, 2)
+        return linear(seen.flatten(3), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
     def _positions(self, input: Tensor, axis: int) -> int:
         """How often the kernel fits along H (0) or W (1): the output's size there."""
@@ -50,6 +49,7 @@ class SmallMapConv2d(nn.Conv2d):
 def multiply_small_maps(trunk: nn.Module) -> None:
     """Turns a trunk's wide convolutions into `SmallMapConv2d`, in place.
 
+    Their weights get torch's own layout, of which Adam's fused CPU kernel makes no copies.
     Layers with groups, dilation or a padding other than a number of zeros stay as they are.
     """
     for layer in trunk.modules():
@@ -62,3 +62,4 @@ def multiply_small_maps(trunk: nn.Module) -> None:
             and isinstance(layer.padding, tuple)
         ):
             layer.__class__ = SmallMapConv2d
+            layer.to(memory_format=torch.contiguous_format)
