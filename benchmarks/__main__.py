@@ -15,6 +15,7 @@ from benchmarks.table import table
 
 BENCHMARKS = {
     "end_to_end": ["end_to_end"],
+    "small_maps": ["small_maps"],
     "seed_style": ["against_seed_style"],
     "libmtl": ["against_libmtl"],
     "balancing": ["balancing"],
