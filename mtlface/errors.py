@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -23,6 +24,22 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def how_to_install(module: str) -> str:
+    """`` pip install 'mtlface[x]' brings it.`` where an extra has the module, or an empty string.
+
+    Args:
+        module: As it is imported; packages are taken to be called like their modules.
+    """
+    from importlib.metadata import requires
+
+    package = module.partition(".")[0].replace("_", "-")
+    for requirement in requires("mtlface") or ():
+        found = re.fullmatch(r"([\w.-]+).*; extra == '(\w+)'", requirement)
+        if found and found[1] == package and found[2] != "dev":
+            return f" pip install 'mtlface[{found[2]}]' brings it."
+    return ""
 
 
 def disk_error(error: BaseException) -> MtlfaceError | None:

@@ -100,7 +100,7 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
     chosen, train = (
         Split(table, datamodule.store, stored, name, names) for name in (split, "train")
     )
-    found = predict_split(module, chosen, 4 * datamodule.batch_size, network.device)
+    found = predict_split(module, chosen, datamodule.evaluation_batch_size, network.device)
     metrics = score(module, found)
     sizes = _group_sizes(table, chosen)
     by_group = score_groups(module, found, table)

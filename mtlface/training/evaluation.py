@@ -126,7 +126,7 @@ def evaluate(
     module: MultiTaskModule, datamodule: FaceDataModule, device: torch.device
 ) -> Evaluation:
     """Measures a network on the validation and test splits, each picture once."""
-    train, batch_size = datamodule.split("train"), 4 * datamodule.batch_size
+    train, batch_size = datamodule.split("train"), datamodule.evaluation_batch_size
     metrics: dict[str, float] = {}
     trivial: dict[str, float] = {}
     for name in ("val", "test"):

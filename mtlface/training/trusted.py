@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mtlface.errors import MtlfaceError
+from mtlface.errors import MtlfaceError, how_to_install
 
 # Modules whose public names (`__all__`) may all be targets.
 EXPORTING = ("mtlface.balancing", "mtlface.models", "mtlface.tasks", "mtlface.training")
@@ -151,8 +151,8 @@ def _is_subclass(module: str, name: str) -> bool:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise MtlfaceError(
-            f"The checkpoint needs {module}.{name}, but {error.name} is not installed. "
-            "Try pip install 'mtlface[identity]'."
+            f"The checkpoint needs {module}.{name}, but {error.name} is not installed."
+            f"{how_to_install(module)}"
         ) from error
     bases = tuple(_located(base) for base in SUBCLASSES[module])
     return isinstance(found, type) and issubclass(found, bases)

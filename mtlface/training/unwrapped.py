@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import InstantiationException
 
-from mtlface.errors import MtlfaceError
+from mtlface.errors import MtlfaceError, how_to_install
 
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Raises the `MtlfaceError` that Hydra's `InstantiationException` was made of, if it was one.
+    """Raises a `MtlfaceError` for what a user can mend in an `InstantiationException` of Hydra's.
 
     Raises:
-        MtlfaceError: A constructor refused its settings.
+        MtlfaceError: A constructor refused its settings, or a ``_target_`` cannot be imported.
     """
     try:
         yield
@@ -25,4 +26,20 @@ def unwrapped() -> Iterator[None]:
             cause = cause.__cause__
         if isinstance(cause, MtlfaceError):
             raise cause from None
+        if isinstance(cause, ImportError):
+            raise _not_importable(str(error), cause) from error
         raise
+
+
+def _not_importable(message: str, cause: ImportError) -> MtlfaceError:
+    """What a user reads of Hydra's "Error locating target 'x.Y', … full_key: a.b"."""
+    target = re.search(r"target '([^']+)'", message)
+    key = re.search(r"full_key: (\S+)", message)
+    missing = cause.__cause__.name if isinstance(cause.__cause__, ModuleNotFoundError) else None
+    mend = how_to_install(missing or "") or (
+        " Check its spelling; a module of your own lies in the folder where you start the command."
+    )
+    return MtlfaceError(
+        f"{key[1] if key else 'The config'} asks for {target[1] if target else 'a target'}, which "
+        f"cannot be imported ({cause.__cause__ or cause}).{mend}"
+    )

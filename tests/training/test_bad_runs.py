@@ -4,10 +4,12 @@ import errno
 import json
 import os
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from mtlface import atomic
 from mtlface.door import USER_ERROR, guarded
@@ -16,6 +18,7 @@ from mtlface.training.checkpoint import AtomicCheckpointIO
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.run import run
 from mtlface.training.run_folder import RunFolder
+from mtlface.training.unwrapped import unwrapped
 
 
 @pytest.fixture
@@ -250,3 +253,21 @@ def test_a_result_that_is_torn_is_no_result(train, tmp_path):
     path.write_text(path.read_text()[:-10])
     again = train("trainer.max_epochs=1")
     assert again["metrics"] == whole["metrics"] == json.loads(path.read_text())["metrics"]
+
+
+def test_a_target_that_an_extra_brings_is_told_with_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_metric_learning", None)
+    with pytest.raises(MtlfaceError, match=r"pip install 'mtlface\[identity\]' brings it"):
+        built("pytorch_metric_learning.losses.ArcFaceLoss")
+
+
+def test_a_mistyped_target_is_told_with_its_key():
+    with pytest.raises(
+        MtlfaceError, match=r"^tasks\.x\.loss asks for torch\.nn\.BCELos, .*spelling"
+    ):
+        built("torch.nn.BCELos")
+
+
+@unwrapped()
+def built(target):
+    return instantiate({"tasks": {"x": {"loss": {"_target_": target}}}})
