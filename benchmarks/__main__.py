@@ -18,7 +18,7 @@ BENCHMARKS = {
     "small_maps": ["small_maps"],
     "seed_style": ["against_seed_style"],
     "libmtl": ["against_libmtl"],
-    "balancing": ["balancing"],
+    "balancing": ["balancing", "--repeats", "3"],
     "startup": ["startup"],
     "augment": ["augment"],
     "store": ["store", "--only", "rate", "--copies", "1", "--repeats", "3"],
