@@ -84,8 +84,9 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
         axes.set_ylim(position - 0.3, -0.5)
         low, high = axes.get_xlim()
         low, high = min(low, 0.0), max(high, 0.0)
-        # Room for the number that stands to the right of the longest interval.
-        axes.set_xlim(low - 0.05 * (high - low), high + 0.14 * (high - low))
+        # Room for the numbers that stand beside the longest intervals.
+        left = 0.2 if any(_outwards(row) < 0 for row in rows) else 0.05
+        axes.set_xlim(low - left * (high - low), high + 0.17 * (high - low))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(xlabel)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
@@ -298,19 +299,30 @@ def _forest_row(axes: Any, row: ForestRow, y: float) -> None:
         axes.plot(seeds, [y + 0.24] * len(seeds), "|", color=s.GREY, markersize=7, zorder=2)
     mean = float(np.mean(seeds))
     axes.plot([mean], [y], marker, color=colour, markersize=8, zorder=4)
-    anchor = max([mean, *seeds, *(row.interval or ())])
+    outwards = _outwards(row)
+    anchor = outwards * max(outwards * value for value in _extent(row))
     text = f"{mean:+.2f}".replace("-", "\N{MINUS SIGN}")
     axes.annotate(
         text,
         (anchor, y),
-        xytext=(7, 0),
+        xytext=(outwards * 7, 0),
         textcoords="offset points",
+        ha="right" if outwards < 0 else "left",
         va="center",
         color=colour,
         fontweight="bold",
         fontsize=9.5,
         annotation_clip=False,
     )
+
+
+def _extent(row: ForestRow) -> list[float]:
+    return [*row.values, *(row.interval or ())]
+
+
+def _outwards(row: ForestRow) -> int:
+    """Where a row's number stands: left (−1) of an interval that ends before zero, else right."""
+    return -1 if max(_extent(row)) < 0 else 1
 
 
 def _verdict_style(verdict: str) -> tuple[str, str, str]:
