@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from mtlface.errors import MtlfaceError, did_you_mean
 
@@ -32,7 +32,7 @@ def parse(
         required: The keys that must be there, each with an example.
 
     Raises:
-        MtlfaceError: A key is unknown or missing, or a value is of the wrong kind.
+        MtlfaceError: A key is unknown, missing or lacks its name, or a value is of the wrong kind.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -46,6 +46,10 @@ def parse(
             raise MtlfaceError(
                 f"'{word}' is no key=value that {door} knows; expected one of {', '.join(known)}."
                 f"{did_you_mean(root, known)} See --help."
+            )
+        if key == root and get_origin(hints[root]) is dict:
+            raise MtlfaceError(
+                f"{word}: expected a name after {key}, found none; write '{key}.<name>={text}'."
             )
         try:
             value = OmegaConf.from_dotlist([f"value={text}"]).value if hints[root] is Any else text

@@ -61,14 +61,6 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises:
         MtlfaceError: A key is unknown, a value is of the wrong kind, or `runs` is missing.
     """
-    for word in arguments:
-        if word.startswith(("references=", "tuned=")):
-            key = word.partition("=")[0]
-            example = {"references": "gender=celeba_gender", "tuned": "fixed_weights=*weight=*"}
-            raise MtlfaceError(
-                f"{word}: expected a name after {key}, found none; write for example "
-                f"'{key}.{example[key]}'."
-            )
     return parse_words("compare", Options, arguments, {"runs": "outputs/celeba_landmarks_gender"})
 
 
