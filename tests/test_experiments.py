@@ -49,11 +49,10 @@ SMALL = ("backbone=cnn3", "augment=none", "trainer=cpu")
 GAIN, SHRINKAGE = 0.05, 0.9
 # Of yes/no tasks the AUROC is compared: 100 pictures tell it from chance, hardly an accuracy.
 COMPARED = {"accuracy": "auroc"}
-# The point of these arms is that one loss drowns the other task, which then learns next to nothing.
-STARVED = {
-    "agegender_cnn3": {"gender"},
-    # 50 · cross-entropy is some 300 times 100 · MSE of normalised coordinates, and the demo has no
-    # ImageNet features for the landmark head to live on.
+# Tasks that the published weights leave unlearnt beside another; docs/results.md has the figures.
+UNLEARNT = {
+    "agegender_cnn3": {"gender"},  # drowned by age: what this arm is there to show
+    # Without ImageNet features, as in the demo; alone, the same landmarks are learnt.
     "celeba_attributes_landmarks": {"landmarks"},
     "celeba_attributes_landmarks_finetuned": {"landmarks"},
 }
@@ -166,7 +165,7 @@ def test_every_experiment_beats_looking_at_no_picture_on_the_demo_data(name, tmp
     # Forty attributes are one task, judged by their mean: rendered faces show some of them never.
     primaries = {about["label"]: about["primary"] for about in result["tasks"].values()}
     for task, settings in composed(f"experiment={name}", "profile=demo").tasks.items():
-        if task in STARVED.get(name, ()):
+        if task in UNLEARNT.get(name, ()):
             continue
         primary = primaries[settings.label]
         metric = f"{task}/{COMPARED.get(primary, primary)}"
