@@ -28,10 +28,10 @@ def main(arguments: list[str] | None = None) -> None:
     batches, repeats = ((16, 32), chosen.repeats) if not chosen.quick else ((8,), 1)
     results: dict[str, Any] = {"protocol": {"repeats": repeats, "steps": STEPS}}
     rows, headlines = [], []
-    for number, precision in (("bf16", "bf16-mixed"), ("fp32", "32-true")):
+    for dtype, precision in (("bf16", "bf16-mixed"), ("fp32", "32-true")):
         for batch in batches:
             times = _times_as_fast(precision, batch, repeats)
-            name = f"{number}, batch {batch}"
+            name = f"{dtype}, batch {batch}"
             results[name] = times
             rows.append([name, shown(times)])
             title = (

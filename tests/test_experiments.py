@@ -49,10 +49,11 @@ SMALL = ("backbone=cnn3", "augment=none", "trainer=cpu")
 GAIN, SHRINKAGE = 0.05, 0.9
 # Of yes/no tasks the AUROC is compared: 100 pictures tell it from chance, hardly an accuracy.
 COMPARED = {"accuracy": "auroc"}
-# Tasks that the published weights leave unlearnt beside another; docs/results.md has the figures.
+# The point of this arm is that one loss drowns the other task, which then learns next to nothing.
+STARVED = {"agegender_cnn3": {"gender"}}
+# Known to fail, and told when they do not any more: docs/results.md has the figures. Without
+# ImageNet features, as in the demo, these landmarks stay above the mean face beside attributes.
 UNLEARNT = {
-    "agegender_cnn3": {"gender"},  # drowned by age: what this arm is there to show
-    # Without ImageNet features, as in the demo; alone, the same landmarks are learnt.
     "celeba_attributes_landmarks": {"landmarks"},
     "celeba_attributes_landmarks_finetuned": {"landmarks"},
 }
@@ -165,12 +166,12 @@ def test_every_experiment_beats_looking_at_no_picture_on_the_demo_data(name, tmp
     # Forty attributes are one task, judged by their mean: rendered faces show some of them never.
     primaries = {about["label"]: about["primary"] for about in result["tasks"].values()}
     for task, settings in composed(f"experiment={name}", "profile=demo").tasks.items():
-        if task in UNLEARNT.get(name, ()):
+        if task in STARVED.get(name, ()):
             continue
         primary = primaries[settings.label]
         metric = f"{task}/{COMPARED.get(primary, primary)}"
         found, trivial = (result[of][f"test/{metric}"] for of in ("metrics", "trivial"))
-        if result["directions"][metric]:
-            assert found >= trivial + GAIN, f"{metric}: {found}, without pictures {trivial}"
-        else:
-            assert found <= trivial * SHRINKAGE, f"{metric}: {found}, without pictures {trivial}"
+        higher = result["directions"][metric]
+        beats = found >= trivial + GAIN if higher else found <= trivial * SHRINKAGE
+        known = task in UNLEARNT.get(name, ())
+        assert beats != known, f"{metric}: {found}, without pictures {trivial}"
