@@ -1,4 +1,4 @@
-"""The one error that a user's mistake raises, and what a full or locked disk looks like."""
+"""The one error that a user's mistake raises, and what a disk's refusals look like."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 LOCKED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_HOME = "Could not determine home directory."  # of pathlib's RuntimeError
 
 
 class MtlfaceError(Exception):
@@ -43,12 +44,18 @@ def how_to_install(module: str) -> str:
 
 
 def disk_error(error: BaseException) -> MtlfaceError | None:
-    """The error to show where a full disk or a locked folder is behind `error`; None elsewhere.
+    """The error to show where a disk's refusal is behind `error`; None elsewhere.
 
-    Libraries in C++ raise errors of their own while Python's is being handled, so it is looked for
-    in what came before, too.
+    A refusal is a full disk, a locked folder, or a `~` whose user has no home here. Libraries in
+    C++ raise errors of their own while Python's is being handled, so it is looked for in what came
+    before, too.
     """
     for cause in _causes(error):
+        if str(cause) == _NO_HOME:
+            return MtlfaceError(
+                "A path begins with ~, but the user meant by it has no home folder on this "
+                "machine. Write the path in full."
+            )
         if isinstance(cause, OSError) and cause.errno in FULL | LOCKED:
             name = cause.filename or "a file of the run"
             if cause.errno in FULL:

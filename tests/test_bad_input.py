@@ -55,6 +55,7 @@ GENDER = "experiment=celeba_gender"
         ([GENDER, "data=celebra"], ["'celebra'", "Did you mean 'celeba'?"]),
         ([GENDER, "data.rot=/x"], ["data.rot", "root"]),
         ([GENDER, "data.root=/nowhere"], ["/nowhere", "found nothing there", "profile=demo"]),
+        ([GENDER, "data.root='~nobody-of-that-name/faces'"], ["begins with ~", "in full"]),
         ([GENDER, "data.attributes=[Smilling]"], ["'Smilling'", "Did you mean 'Smiling'?"]),
         ([GENDER, "data.points=[nse]"], ["'nse'", "Did you mean 'nose'?"]),
         ([GENDER, "task=[age]"], ["'age'", "this data does not have", "gender"]),

@@ -169,8 +169,12 @@ def test_interrupted_predictions_leave_nothing_and_promise_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_users_mistake_is_one_line():
-    command = [sys.executable, "-m", "mtlface.predict", "checkpoint=x", "images=/nowhere"]
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [("/nowhere", "error: images=/nowhere"), ("~nobody-of-that-name/x", "error: A path begins")],
+)
+def test_a_users_mistake_is_one_line(images, said):
+    command = [sys.executable, "-m", "mtlface.predict", "checkpoint=x", f"images={images}"]
     ended = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("error: images=/nowhere") and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(said) and ended.stderr.count("\n") == 1
