@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, or the README's table of their results.
 
-python -m benchmarks                      # all; a quarter of an hour on two cores
+python -m benchmarks                      # all; half an hour on two cores
 python -m benchmarks --only end_to_end    # one of them, or several
 python -m benchmarks --quick              # see that they run; nothing is kept
 python -m benchmarks --table              # the table, from benchmarks/results/
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "end_to_end": ["end_to_end"],
     "small_maps": ["small_maps"],
     "seed_style": ["against_seed_style"],
+    "plain_script": ["against_plain_script"],
     "libmtl": ["against_libmtl"],
     "balancing": ["balancing", "--repeats", "3"],
     "startup": ["startup"],

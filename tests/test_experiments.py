@@ -51,8 +51,9 @@ GAIN, SHRINKAGE = 0.05, 0.9
 COMPARED = {"accuracy": "auroc"}
 # The point of this arm is that one loss drowns the other task, which then learns next to nothing.
 STARVED = {"agegender_cnn3": {"gender"}}
-# Known to fail, and told when they do not any more: docs/results.md has the figures. Without
-# ImageNet features, as in the demo, these landmarks stay above the mean face beside attributes.
+# Known to fail, and told when they do not any more: the demo has no ImageNet features to freeze,
+# and in a trunk that learns, the weights of S1 leave the landmarks to the attributes. The curves
+# are in docs/results.md.
 UNLEARNT = {
     "celeba_attributes_landmarks": {"landmarks"},
     "celeba_attributes_landmarks_finetuned": {"landmarks"},
