@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mtlface.analysis.pictures import error_curve, picture_errors, probabilities, read_predictions
 from mtlface.analysis.protocol import Arm
-from mtlface.plots.comparison import Curve
+from mtlface.plots.curves import Curve
 
 Array = NDArray[np.float64]
 

@@ -14,12 +14,16 @@ from mtlface.analysis.curves import cumulative_errors, learning_curve, reliabili
 from mtlface.analysis.protocol import Arm
 from mtlface.analysis.statistics import Interval
 from mtlface.analysis.tables import display_names
-from mtlface.plots import comparison as plots
+from mtlface.plots.bars import grouped_bars
+from mtlface.plots.curves import error_curves, learning_curves, reliability
+from mtlface.plots.forest import ForestRow, forest
+from mtlface.plots.matrices import heat_map
 from mtlface.plots.style import save
 
 MOST_ARMS = 8  # colours that can be told apart
 MOST_ROWS, LONGEST = 30, 60  # arms a task, and rows in all, that a reader can scroll through
 MOST_PAIRS = 10  # of tasks, beside each other in one figure
+COSINE = "cosine of the gradients"
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
     ]
     if not rows:
         return []
-    figure = plots.forest(
+    figure = forest(
         rows, "benefit over the single-task arm (%)", "Did sharing help? Right of zero: yes"
     )
     caption = (
@@ -84,7 +88,7 @@ def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
     return [("differences", caption, figure)]
 
 
-def _forest_row(d: Difference, name: str) -> plots.ForestRow:
+def _forest_row(d: Difference, name: str) -> ForestRow:
     interval: Interval | None = None
     mean = float(np.mean(d.benefit or ()))
     if d.pairs.t_interval and d.pairs.mean:
@@ -93,7 +97,7 @@ def _forest_row(d: Difference, name: str) -> plots.ForestRow:
         low, high = sorted(factor * end for end in d.pairs.t_interval)
         interval = (low, high)
     task = f"{d.metric.task}: {d.metric.name}"
-    return plots.ForestRow(name, task, d.benefit or (), interval, d.verdict)
+    return ForestRow(name, task, d.benefit or (), interval, d.verdict)
 
 
 def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
@@ -109,7 +113,7 @@ def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, F
         "Validation metrics by epoch: mean over the seeds that reached the epoch, with a band of "
         "± one standard deviation."
     )
-    return [("learning_curves", caption, plots.learning_curves(panels, order))]
+    return [("learning_curves", caption, learning_curves(panels, order))]
 
 
 def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
@@ -121,7 +125,7 @@ def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
     if not panels:
         return []
     caption = "Cumulative error on the test pictures: higher and further left is better."
-    return [("cumulative_error", caption, plots.error_curves(panels, order))]
+    return [("cumulative_error", caption, error_curves(panels, order))]
 
 
 def _reliability(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
@@ -130,7 +134,7 @@ def _reliability(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
     found = reliability_curves(arms, labels)
     if not found:
         return []
-    figure = plots.reliability({n: [c for c, _ in pairs] for n, pairs in found.items()}, order)
+    figure = reliability({n: [c for c, _ in pairs] for n, pairs in found.items()}, order)
     errors = "; ".join(
         f"{name}: " + ", ".join(f"{curve.label} {ece:.3f}" for curve, ece in pairs)
         for name, pairs in found.items()
@@ -164,9 +168,7 @@ def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
         if not series:
             continue
         arrow = w.arrow(primaries[task, name].higher_is_better)
-        figure = plots.grouped_bars(
-            list(keys), series, order, f"{name}{arrow}", f"{task} by {column}"
-        )
+        figure = grouped_bars(list(keys), series, order, f"{name}{arrow}", f"{task} by {column}")
         caption = f"{task} {name} by {column}: mean over seeds, whisker ± one standard deviation."
         found.append((_file_name(f"by_{column}_{task}"), caption, figure))
     return found
@@ -178,8 +180,12 @@ def _cosines(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fi
     if len(of_arm) > MOST_ARMS and len(pairs) <= MOST_PAIRS:
         matrix = np.array([[c.get(pair, np.nan) for pair in pairs] for c in of_arm.values()])
         names = display_names(comparison)
-        figure = plots.cosines_of_arms(
-            [names.get(label, label) for label in of_arm], [" · ".join(p) for p in pairs], matrix
+        figure = heat_map(
+            [names.get(label, label) for label in of_arm],
+            [" · ".join(pair) for pair in pairs],
+            matrix,
+            "Do the tasks' gradients agree?",
+            COSINE,
         )
         caption = (
             "Mean cosine between the tasks' gradients at the shared features by arm; below zero "
@@ -194,7 +200,7 @@ def _cosines(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fi
         for (a, b), cosine in values.items():
             i, j = tasks.index(a), tasks.index(b)
             matrix[i, j] = matrix[j, i] = cosine
-        figure = plots.cosine_heat_map(tasks, matrix, label)
+        figure = heat_map(tasks, tasks, matrix, label, COSINE)
         caption = (
             f"{label}: mean cosine between the tasks' gradients at the shared features; below "
             "zero they pull against each other."

@@ -1,4 +1,4 @@
-"""Matrices as figures: confusion, correlations."""
+"""Matrices as figures: confusion, correlations, cosines of gradients."""
 
 from __future__ import annotations
 
@@ -72,14 +72,16 @@ def heat_map(
     few = len(columns) <= MOST_NUMBERS
     with s.style():
         wide = min(9.0, 2.6 + (0.55 if few else 0.22) * len(columns))
-        figure = s.new_figure(1.9 + (0.3 if few else 0.22) * len(rows), max(s.WIDTH, wide))
+        rows = [wrap_name(name, 34) for name in rows]
+        lines = sum(name.count("\n") + 1 for name in rows)
+        figure = s.new_figure(1.9 + (0.3 if few else 0.22) * lines, max(s.WIDTH, wide))
         axes = figure.add_subplot()
         axes.set_facecolor("#DDDDDD")
         image = axes.imshow(values, cmap=_AGREE, vmin=-limit, vmax=limit, aspect="auto")
         _name_axes(axes, rows, columns, fontsize=9.5 if few else 8)
         if few:
             for i, j in np.argwhere(np.isfinite(values)):
-                text = f"{values[i, j]:.2f}".replace("-", "\N{MINUS SIGN}")
+                text = f"{values[i, j]:z.2f}".replace("-", "\N{MINUS SIGN}")
                 colour = "white" if abs(values[i, j]) > 0.6 * limit else "black"
                 axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=8)
         bar = figure.colorbar(image, ax=axes, shrink=min(1.0, max(0.4, 8 / len(rows))), aspect=25)
