@@ -16,8 +16,9 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from mtlface.training import outputs
 from mtlface.training.dashboard import Dashboard, places
-from mtlface.training.outputs import decision, write_drawings
+from mtlface.training.outputs import write_drawings
 from mtlface.training.run import run
+from mtlface.training.task_figures import decision
 
 SETTINGS = ("figures=true", "watch.every_n_steps=1", "trainer.max_epochs=3")
 
