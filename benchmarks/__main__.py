@@ -22,7 +22,7 @@ BENCHMARKS = {
     "balancing": ["balancing", "--repeats", "3"],
     "startup": ["startup"],
     "augment": ["augment"],
-    "store": ["store", "--only", "rate", "--copies", "1", "--repeats", "3"],
+    "store": ["store", "--only", "rate", "--copies", "4", "--repeats", "3"],
     "memory": ["store", "--only", "memory"],
     "predict": ["predict"],
     "gpu": ["gpu"],
