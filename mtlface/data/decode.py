@@ -5,6 +5,8 @@ which refuses damaged data instead of filling the rest with grey. Everything els
 Pillow, see `mtlface.data.decode_pillow`.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import simplejpeg
 import torch
@@ -107,6 +109,7 @@ def _decode_jpeg(data: bytes, size: tuple[int, int]) -> np.ndarray:
     return pixels
 
 
+@lru_cache(maxsize=1024)  # the pictures of a set have few sizes
 def _scaled_down(picture: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
     """Height and width to decode a JPEG at: a power of two smaller, but no smaller than target."""
     if picture[0] < 2 * target[0] or picture[1] < 2 * target[1]:
