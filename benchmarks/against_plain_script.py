@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import headline, machine, options, ratio, report
-from benchmarks.peers.plain_script import ARMS
 
 SWEEP = "celeba_landmarks_gender"
+# The script's arms, and what they are called here.
 EXPERIMENTS = {
     "gender": "celeba_gender",
     "landmarks": "celeba_landmarks",
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = options(__doc__, repeats=1).parse_args(arguments)
     where = machine()
     profile, epochs = ("smoke", 1) if chosen.quick else ("demo", 8)
-    arms = list(ARMS)
+    arms = list(EXPERIMENTS)
     seconds: dict[str, list[float]] = {"plain script": [], "demo": []}
     for _ in range(chosen.repeats):
         before, plain = _plain(arms[:2], epochs)

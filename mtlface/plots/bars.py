@@ -50,6 +50,6 @@ def grouped_bars(
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(xlabel)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        s.headline(figure, title)
         figure.legend(loc="outside lower left", ncols=1)
     return figure

@@ -59,7 +59,7 @@ def roc_and_precision(curves: Mapping[str, Decision], title: str) -> Figure:
             axes.set_xlim(-0.02, 1.02)
             axes.set_ylim(-0.02, 1.03)
             axes.set_aspect("equal")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        s.headline(figure, title)
         figure.legend(loc="outside lower left", ncols=2, handlelength=3)
     return figure
 
@@ -90,7 +90,7 @@ def agreement(truth: Array, found: Array, title: str, unit: str) -> Figure:
         axes.set(xlabel=f"true{suffix}", ylabel=f"predicted{suffix}")
         mae = float(np.abs(found - truth).mean())
         axes.set_title(f"n = {len(truth):,}, mean absolute error {mae:.2f}", fontweight="normal")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        s.headline(figure, title)
     return figure
 
 
@@ -119,6 +119,6 @@ def outcome_bars(names: Sequence[str], shares: Mapping[str, Array], title: str) 
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("share of the pictures")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        s.headline(figure, title)
         figure.legend(loc="outside lower left", ncols=2)
     return figure

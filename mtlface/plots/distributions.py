@@ -109,4 +109,4 @@ def _rows(axes: Any, names: Sequence[str]) -> None:
 
 
 def _title(figure: Figure, title: str) -> None:
-    figure.suptitle(wrap_name(title, 58), x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    s.headline(figure, wrap_name(title, 58))

@@ -68,7 +68,7 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
         axes.set_xlim(low - left * (high - low), high + 0.17 * (high - low))
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(xlabel)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+        s.headline(figure, title)
         present = {_verdict_style(row.verdict)[2] for row in rows}
         handles = [
             Line2D([], [], color=c, marker=m, markersize=7, linewidth=2, label=label)

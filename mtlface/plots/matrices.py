@@ -104,4 +104,4 @@ def _name_axes(axes: Any, rows: Sequence[str], columns: Sequence[str], **text: f
 def _title(figure: Figure, title: str) -> None:
     width = round(10.5 * figure.get_figwidth())
     text = wrap_name(title, width)
-    figure.suptitle(text, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    s.headline(figure, text)

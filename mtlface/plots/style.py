@@ -73,6 +73,11 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
+def headline(figure: Figure, text: str) -> None:
+    """Writes the figure's title, bold, from its left edge on."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+
+
 def colour(index: int) -> str:
     """The n-th colour; it repeats after eight, which is why markers and dashes change as well."""
     return OKABE_ITO[index % len(OKABE_ITO)]
