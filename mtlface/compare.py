@@ -78,7 +78,7 @@ def compare_runs(options: Options) -> Path:
     tree = read_runs(roots)  # before the imports that take a second: a wrong path is said at once
 
     from mtlface.analysis import report
-    from mtlface.analysis.comparison import compare
+    from mtlface.analysis.comparing import compare
 
     output = Path(options.output).expanduser() if options.output else roots[0]
     comparison = compare(tree, options.data, options.references, options.tuned)

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mtlface.analysis import exploration as e
+from mtlface.analysis.exploration_figures import correlations, figures
+from mtlface.analysis.exploration_tables import label_table, omitted_table
+from mtlface.analysis.labels import yes_no
 from mtlface.data.schema import Binary, Category, Labels, Multilabel, Number, Points
 from mtlface.data.table import FaceTable, Omission
 from mtlface.errors import MtlfaceError
@@ -44,7 +46,7 @@ def test_correlations_are_pearsons_over_the_rows_that_both_have():
     columns = columns.mask(draw.random((60, 2)) < 0.2)
     rows["constant"] = 1.0
     expected = [[rows[r].corr(columns[c]) for c in columns] for r in "abc"]
-    found = e.correlations(rows, columns)
+    found = correlations(rows, columns)
     assert found[:3] == pytest.approx(np.array(expected), abs=1e-9)
     assert np.isnan(found[3]).all()
 
@@ -74,17 +76,17 @@ def odd_table(tmp_path):
 
 
 def test_missing_labels_are_counted_and_twins_are_shown_once(odd_table):
-    rows = {row[0]: row for row in e.label_table(odd_table).rows}
+    rows = {row[0]: row for row in label_table(odd_table).rows}
     assert rows["gender"][3] == "1 (25.0%)" and rows["attributes"][3] == "2 (50.0%)"
     assert rows["age"][2] == "1 to 60 years, median 20"
     assert "Smiling" not in rows
-    assert list(e.yes_no(odd_table.labels, odd_table.frame)) == ["Male", "Smiling"]
-    names = [shown.name for shown in e.figures(odd_table)]
+    assert list(yes_no(odd_table.labels, odd_table.frame)) == ["Male", "Smiling"]
+    names = [shown.name for shown in figures(odd_table)]
     assert names == [
         "label_balance", "counts_race", "missing_labels", "age_histogram",
         "attribute_correlations", "attributes_by_landmarks",
     ]  # fmt: skip
-    assert e.omitted_table(odd_table).rows == (("a<b>.csv", "3", "2 cells, expected 3"),)
+    assert omitted_table(odd_table).rows == (("a<b>.csv", "3", "2 cells, expected 3"),)
 
 
 def test_names_from_the_data_are_text_in_the_page(odd_table, tmp_path):

@@ -9,7 +9,9 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from mtlface import __version__
-from mtlface.analysis import exploration as e
+from mtlface.analysis.exploration_figures import figures
+from mtlface.analysis.exploration_samples import samples
+from mtlface.analysis.exploration_tables import label_table, omitted_table, split_table
 from mtlface.atomic import atomic_write, write_text
 from mtlface.data.table import FaceTable
 from mtlface.plots.panels import sheet
@@ -39,11 +41,11 @@ def write_exploration(
         OSError: The folder cannot be written.
     """
     drawn = []
-    for shown in e.figures(table):
+    for shown in figures(table):
         svg = save(shown.figure, folder / shown.name)
         (folder / f"{shown.name}.svg").unlink()  # the page holds it
         drawn.append((shown.name, shown.caption, b64encode(svg.encode()).decode()))
-    found = e.samples(table, pictures, seed)
+    found = samples(table, pictures, seed)
     content = b""
     if found:
         content = pixels_png(sheet(found, f"{name}: {len(found)} pictures", columns=4))
@@ -58,10 +60,10 @@ def write_exploration(
             title=f"What is in {name}",
             lead=f"{len(table):,} pictures from {table.root}",
             demo=DEMO if root_kind == "demo" else "",
-            tables=[e.split_table(table), e.label_table(table)],
+            tables=[split_table(table), label_table(table)],
             sheet=b64encode(content).decode(),
             figures=drawn,
-            omitted=e.omitted_table(table),
+            omitted=omitted_table(table),
             count=f"{len(table.omitted):,}",
             version=__version__,
         ),

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtlface.analysis.comparison import SINGLE, compare
+from mtlface.analysis.comparing import compare
+from mtlface.analysis.comparison import SINGLE
 from mtlface.analysis.results import read_runs
 from mtlface.errors import MtlfaceError
 

@@ -1,7 +1,8 @@
 import pytest
 
 from mtlface.analysis import tables as t
-from mtlface.analysis.comparison import MANY, compare
+from mtlface.analysis.comparing import compare
+from mtlface.analysis.comparison import MANY
 from mtlface.analysis.figures import draw_all
 from mtlface.analysis.results import read_runs
 from mtlface.analysis.wording import short_names

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from mtlface.analysis.comparison import compare
+from mtlface.analysis.comparing import compare
 from mtlface.analysis.results import read_runs
 from mtlface.compare import main, parse
 from mtlface.errors import MtlfaceError
