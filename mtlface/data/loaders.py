@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 
 import numpy as np
@@ -53,7 +54,15 @@ def worker_loader(
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
+        multiprocessing_context=_start_method() if workers > 0 else None,
     )
+
+
+def _start_method() -> str | None:
+    """None for the way that this process starts others; in joblib's, which is no good, Python's."""
+    known = multiprocessing.get_all_start_methods()
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return None if chosen in {None, *known} else known[0]
 
 
 class DeviceLoader:

@@ -1,5 +1,6 @@
 """Whichever loader brings them, the batches of (seed, epoch) are the same."""
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -51,6 +52,15 @@ def test_both_loaders_give_the_same_batches(split, train, workers):
 def augmented(split, workers):
     augment = CpuAugment(Augment(flip=0.5, rotate=20, brightness=0.3), split.frame, MIRRORED)
     return worker_loader(split, sampler(split), augment, workers, pin_memory=False)
+
+
+def pixels_of(split, workers):
+    return [batch["image"].numpy() for batch in epoch_of(augmented(split, workers), 0)]
+
+
+def test_workers_start_in_a_process_of_joblib_too(split):
+    (found,) = joblib.Parallel(n_jobs=2)([joblib.delayed(pixels_of)(split, 1)])
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(pixels_of(split, 0)))
 
 
 def test_the_epoch_reaches_the_workers(split):

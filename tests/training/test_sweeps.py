@@ -9,6 +9,7 @@ from forked_runs import at_step, before
 from forked_sweeps import assert_same_findings, command_line, door, run_folders
 
 from mtlface.training.result import read_result
+from mtlface.training.sweeps.job import one_line
 
 STEPS = 2 * 3  # of a run: two a epoch, three epochs
 
@@ -83,6 +84,23 @@ def _break_tests_of_runs():
         raise IndexError("a bug of ours")
 
     run.evaluate = broken
+
+
+def test_an_error_that_tidying_up_hides_is_named_too():
+    try:
+        try:
+            raise KeyError("workers")
+        finally:
+            [].pop()
+    except IndexError as error:
+        assert one_line(error) == "IndexError: pop from empty list (after KeyError: 'workers')"
+    try:
+        try:
+            raise KeyError("workers")
+        except KeyError:
+            raise ValueError("said\n in full") from None
+    except ValueError as error:
+        assert one_line(error) == "ValueError: said in full"
 
 
 def test_an_error_of_ours_is_one_line_with_its_trace_in_the_log(faces, sweep, tmp_path):

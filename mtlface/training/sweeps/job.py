@@ -75,7 +75,7 @@ def _outcome(cfg: DictConfig, folder: Path, who: Listener | None) -> Outcome:
             _train(cfg, folder)
     except Exception as error:
         known = error if isinstance(error, MtlfaceError) else disk_error(error)
-        line = _one_line(known or error)
+        line = one_line(known or error)
         with suppress(OSError):  # the disk may be what failed
             write_text(failure, json.dumps({"error": line}) + "\n")
         if cfg.debug or os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -89,10 +89,15 @@ def _outcome(cfg: DictConfig, folder: Path, who: Listener | None) -> Outcome:
     return outcome
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error as a table has room for it; CUDA's have many lines, and some have none."""
     line = " ".join(str(error).split())
-    return line if isinstance(error, MtlfaceError) else f"{type(error).__name__}: {line}"
+    if isinstance(error, MtlfaceError):
+        return line
+    line = f"{type(error).__name__}: {line}"
+    # Tidying up after an error may fail as well, and would hide what is to be mended.
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return f"{line} (after {one_line(before)})" if isinstance(before, Exception) else line
 
 
 def _train(cfg: DictConfig, folder: Path) -> None:
