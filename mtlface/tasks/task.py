@@ -37,8 +37,8 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         loss: An element-wise loss (`reduction="none"`) of (prediction, target).
         weight: Factor on the loss, applied before any balancing.
         primary: The metric that stands for the task in comparisons.
-        start_at_mean: Start the head's last bias at what the best constant predictor would say, so
-            that training does not spend its first epochs on finding the mean.
+        start_at_mean: Start the head at what the best constant predictor would say, so that
+            training does not spend its first epochs on finding the mean.
 
     Raises:
         MtlfaceError: The data lacks the label, or has it as another kind.
@@ -152,7 +152,12 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """
 
     def initialise(self, batch: Batch) -> None:
-        """With `start_at_mean`, sets the head's last bias to the constant predictor's output.
+        """With `start_at_mean`, makes the head begin at the constant predictor's output.
+
+        The last bias becomes that output. The last weights shrink to a hundredth, or random
+        features would add to it many times what the labels vary by, and Adam remember the
+        gradients of that error for a thousand steps. They do not become zero: no gradient would
+        reach the trunk.
 
         Args:
             batch: The labels and sizes of the whole training split.
@@ -160,6 +165,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         if self.start_at_mean:
             last = [module for module in self.head.modules() if isinstance(module, nn.Linear)][-1]
             with torch.no_grad():
+                last.weight.mul_(0.01)
                 last.bias.copy_(self.constant(batch))
 
     @abstractmethod

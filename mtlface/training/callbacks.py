@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from mtlface.models import freeze, unfreeze
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.run_folder import RunFolder
 from mtlface.training.seeds import derived_seed
+
+log = logging.getLogger(__name__)
 
 
 class EpochSeed(Callback):
@@ -138,7 +141,13 @@ class Finetuning(Callback):
             return
         unfreeze(pl_module.backbone)
         if self.unfrozen_lr is not None and trainer.current_epoch == self.frozen_epochs:
-            for group in trainer.optimizers[0].param_groups:
+            groups = trainer.optimizers[0].param_groups
+            before, epoch = groups[0]["lr"], trainer.current_epoch + 1
+            if trainer.is_global_zero and before != self.unfrozen_lr:
+                # Told, or a user who sets optimizer.lr where nothing is ever frozen would wonder.
+                found = f"finetune.unfrozen_lr={self.unfrozen_lr:g} instead of {before:g}"
+                log.info("The trunk learns from epoch %d on, at %s.", epoch, found)
+            for group in groups:
                 group["lr"] = self.unfrozen_lr
 
 

@@ -11,7 +11,7 @@ from sklearn import metrics as sklearn
 from torch import nn
 
 from mtlface.data.schema import Labels, Points
-from mtlface.models import linear_head
+from mtlface.models import linear_head, mlp_head
 from mtlface.tasks import LandmarkTask
 
 FRAME = (32, 48)  # height, width
@@ -20,11 +20,11 @@ POINTS = Points("landmarks", ("left_eye", "right_eye", "nose"), (("left_eye", "r
 NAN = float("nan")
 
 
-def task_of(units="normalized", label=POINTS, **settings):
+def task_of(units="normalized", label=POINTS, in_features=4, head=linear_head, **settings):
     torch.manual_seed(0)
     return LandmarkTask(
-        name="landmarks", label="landmarks", labels=Labels([label]), in_features=4, frame=FRAME,
-        head=linear_head, loss=nn.MSELoss(reduction="none"), units=units, **settings,
+        name="landmarks", label="landmarks", labels=Labels([label]), in_features=in_features,
+        frame=FRAME, head=head, loss=nn.MSELoss(reduction="none"), units=units, **settings,
     )  # fmt: skip
 
 
@@ -190,3 +190,14 @@ def test_start_at_mean_starts_the_head_at_the_mean_face():
     _, batch = some(task)
     task.initialise(batch)
     assert torch.equal(task(torch.zeros(1, 4))[0], task.constant(batch))
+
+
+def test_a_head_that_starts_at_the_mean_face_stays_near_it_whatever_the_features():
+    task = task_of(start_at_mean=True, in_features=512, head=mlp_head)
+    _, batch = some(task)
+    task.initialise(batch)
+    features = torch.rand(64, 512, requires_grad=True)
+    output = task(features)
+    assert (output - task.constant(batch)).abs().max() < 0.01
+    output.square().sum().backward()
+    assert features.grad.abs().min() > 0, "no gradient reaches the trunk"

@@ -8,7 +8,7 @@ from lightning import Callback, Trainer
 
 from mtlface.errors import MtlfaceError
 from mtlface.training.build import build_datamodule, build_module
-from mtlface.training.callbacks import StopOnBadLoss
+from mtlface.training.callbacks import Finetuning, StopOnBadLoss
 
 
 @pytest.fixture
@@ -138,3 +138,21 @@ def test_the_validation_loss_is_the_mean_over_labels_however_they_are_batched(bu
         assert recorder.found["val/loss"] == pytest.approx(losses.sum().item(), rel=1e-5)
     assert found[0] == pytest.approx(found[1], rel=1e-5, nan_ok=True)
     assert found[0] == pytest.approx(found[2], rel=1e-5, nan_ok=True)
+
+
+def test_the_second_phase_says_which_rate_takes_the_place_of_the_first(built, caplog):
+    module, datamodule = built()
+    rates = []
+
+    class Rates(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            learns = all(p.requires_grad for p in trainer.model.backbone.trunk.parameters())
+            rates.append((trainer.optimizers[0].param_groups[0]["lr"], learns))
+
+    with caplog.at_level("INFO", logger="mtlface"):
+        fit(module, datamodule, Finetuning(1, unfrozen_lr=1e-4), Rates(), max_epochs=2)
+    assert sorted(set(rates)) == [(1e-4, True), (1e-3, False)]
+    said = [message for message in caplog.messages if "unfrozen_lr" in message]
+    assert said == [
+        "The trunk learns from epoch 2 on, at finetune.unfrozen_lr=0.0001 instead of 0.001."
+    ]
