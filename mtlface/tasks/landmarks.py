@@ -149,6 +149,12 @@ class LandmarkTask(Task[Points]):
         return points.nanmean(dim=0).nan_to_num(0.0).flatten()
 
     @override
+    def spread(self, batch: Batch) -> Tensor:
+        points = self.convert(batch[self.label.name], batch["size"], "pixels", self.units)
+        variance = (points.flatten(1) - self.constant(batch)).square().nanmean(dim=0)
+        return variance.sqrt().nan_to_num(1.0)
+
+    @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
         points = self.points(output, size, "disk_pixels").cpu().numpy()
         return dict(zip(self.label.columns, points.reshape(len(points), -1).T, strict=True))

@@ -57,6 +57,11 @@ class NumberTask(Task[Number]):
         return targets.nanmean().nan_to_num((self.label.low + self.label.high) / 2)[None]
 
     @override
+    def spread(self, batch: Batch) -> Tensor:
+        around = batch[self.label.name][:, None] - self.constant(batch)
+        return around.square().nanmean(dim=0).sqrt().nan_to_num(1.0)
+
+    @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
         return {self.label.name: self.value(output).cpu().numpy()}
 

@@ -151,13 +151,22 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
             batch: The labels and sizes of the whole training split.
         """
 
+    def spread(self, batch: Batch) -> Tensor:
+        """How far the targets lie around `constant`, in the units of the outputs: (outputs,).
+
+        1 for logits, and for whatever has no unit of its own.
+
+        Args:
+            batch: The labels and sizes of the whole training split.
+        """
+        return torch.ones_like(self.constant(batch))
+
     def initialise(self, batch: Batch) -> None:
         """With `start_at_mean`, makes the head begin at the constant predictor's output.
 
-        The last bias becomes that output. The last weights shrink to a hundredth, or random
-        features would add to it many times what the labels vary by, and Adam remember the
-        gradients of that error for a thousand steps. They do not become zero: no gradient would
-        reach the trunk.
+        The last bias becomes that output. Random weights add up to about 1 to it; where targets
+        vary by less, the last weights shrink to that. Otherwise the first error would be many
+        times the later ones, and Adam remember its gradients for a thousand steps.
 
         Args:
             batch: The labels and sizes of the whole training split.
@@ -165,7 +174,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         if self.start_at_mean:
             last = [module for module in self.head.modules() if isinstance(module, nn.Linear)][-1]
             with torch.no_grad():
-                last.weight.mul_(0.01)
+                last.weight.mul_(self.spread(batch).clamp(0.01, 1.0)[:, None])
                 last.bias.copy_(self.constant(batch))
 
     @abstractmethod

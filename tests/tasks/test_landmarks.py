@@ -192,12 +192,26 @@ def test_start_at_mean_starts_the_head_at_the_mean_face():
     assert torch.equal(task(torch.zeros(1, 4))[0], task.constant(batch))
 
 
-def test_a_head_that_starts_at_the_mean_face_stays_near_it_whatever_the_features():
-    task = task_of(start_at_mean=True, in_features=512, head=mlp_head)
-    _, batch = some(task)
+@pytest.mark.parametrize("units", UNITS)
+def test_a_head_that_starts_at_the_mean_face_errs_by_no_more_than_that_face(units):
+    task = task_of(units, start_at_mean=True, in_features=512, head=mlp_head)
+    weights = task.head[-1].weight.clone()
+    _, batch = some(task, missing=0.2)
     task.initialise(batch)
     features = torch.rand(64, 512, requires_grad=True)
     output = task(features)
-    assert (output - task.constant(batch)).abs().max() < 0.01
+    assert ((output - task.constant(batch)).square().mean(dim=0).sqrt() < task.spread(batch)).all()
     output.square().sum().backward()
     assert features.grad.abs().min() > 0, "no gradient reaches the trunk"
+    if units != "normalized":
+        assert torch.equal(task.head[-1].weight, weights), "points vary by more than a pixel"
+
+
+@pytest.mark.parametrize("units", UNITS)
+def test_the_spread_is_the_standard_deviation_of_the_points_that_are_known(units):
+    task = task_of(units)
+    _, batch = some(task, missing=0.2)
+    points = task.convert(batch["landmarks"], batch["size"], "pixels", units).flatten(1).numpy()
+    np.testing.assert_allclose(task.spread(batch), np.nanstd(points, axis=0), rtol=1e-4)
+    batch["landmarks"][:] = NAN
+    assert torch.equal(task.spread(batch), torch.ones(6))
