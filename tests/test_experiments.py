@@ -49,6 +49,8 @@ SMALL = ("backbone=cnn3", "augment=none", "trainer=cpu")
 GAIN, SHRINKAGE = 0.05, 0.9
 # Of yes/no tasks the AUROC is compared: 100 pictures tell it from chance, hardly an accuracy.
 COMPARED = {"accuracy": "auroc"}
+# The point of this arm is that landmarks in pixels drown gender, which stays at chance.
+DROWNED = {"celeba_landmarks_gender": {"gender"}}
 
 
 @functools.cache
@@ -168,6 +170,8 @@ def test_every_experiment_beats_looking_at_no_picture_on_the_demo_data(name, tmp
     # Forty attributes are one task, judged by their mean: rendered faces show some of them never.
     primaries = {about["label"]: about["primary"] for about in result["tasks"].values()}
     for task, settings in composed(f"experiment={name}", "profile=demo").tasks.items():
+        if task in DROWNED.get(name, ()):
+            continue
         primary = primaries[settings.label]
         metric = f"{task}/{COMPARED.get(primary, primary)}"
         found, trivial = (result[of][f"test/{metric}"] for of in ("metrics", "trivial"))
