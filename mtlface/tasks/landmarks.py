@@ -17,7 +17,7 @@ from mtlface.tasks.metrics import (
     NormalizedMeanError,
     picture_nme,
 )
-from mtlface.tasks.task import Batch, Task
+from mtlface.tasks.task import Batch, Task, spread_around
 
 EYES = ("left_eye", "right_eye")
 Units = Literal["normalized", "disk_pixels", "pixels"]
@@ -151,8 +151,7 @@ class LandmarkTask(Task[Points]):
     @override
     def spread(self, batch: Batch) -> Tensor:
         points = self.convert(batch[self.label.name], batch["size"], "pixels", self.units)
-        variance = (points.flatten(1) - self.constant(batch)).square().nanmean(dim=0)
-        return variance.sqrt().nan_to_num(1.0)
+        return spread_around(self.constant(batch), points.flatten(1))
 
     @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:

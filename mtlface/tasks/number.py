@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mtlface.data.schema import Number
 from mtlface.tasks.metrics import CumulativeScore
-from mtlface.tasks.task import Batch, Task
+from mtlface.tasks.task import Batch, Task, spread_around
 
 
 class NumberTask(Task[Number]):
@@ -58,8 +58,7 @@ class NumberTask(Task[Number]):
 
     @override
     def spread(self, batch: Batch) -> Tensor:
-        around = batch[self.label.name][:, None] - self.constant(batch)
-        return around.square().nanmean(dim=0).sqrt().nan_to_num(1.0)
+        return spread_around(self.constant(batch), batch[self.label.name][:, None])
 
     @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:

@@ -165,8 +165,9 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """With `start_at_mean`, makes the head begin at the constant predictor's output.
 
         The last bias becomes that output. Random weights add up to about 1 to it; where targets
-        vary by less, the last weights shrink to that. Otherwise the first error would be many
-        times the later ones, and Adam remember its gradients for a thousand steps.
+        vary by less, the last weights shrink to that, but never to zero, which would keep gradients
+        from the trunk. Otherwise the first error would be many times the later ones, and Adam
+        remember its gradients for a thousand steps.
 
         Args:
             batch: The labels and sizes of the whole training split.
@@ -224,6 +225,14 @@ def names_of(classes: tuple[str, ...], codes: Tensor) -> np.ndarray:
     table = np.array([*classes, ""], dtype=object)
     named: np.ndarray = table[codes.cpu().numpy()]
     return named
+
+
+def spread_around(centre: Tensor, targets: Tensor) -> Tensor:
+    """Root mean square distance of targets (N, outputs) from a centre (outputs,).
+
+    NaN targets are left out; 1 where none is left.
+    """
+    return (targets - centre).square().nanmean(dim=0).sqrt().nan_to_num(1.0)
 
 
 def where_labelled(values: Tensor, mask: Tensor) -> Tensor:
