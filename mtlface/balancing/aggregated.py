@@ -6,11 +6,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torchjd.aggregation import Aggregator
+from typing_extensions import override
 
 from mtlface.balancing.balancer import Balanced, Balancer
 from mtlface.balancing.bank import AggregatorBank
 from mtlface.balancing.jacobian import (
-    check_trainable,
     feature_jacobian,
     gramian,
     parameter_jacobian,
@@ -73,9 +73,14 @@ class Aggregated(Balancer):
             )
 
     @property
+    @override
     def fallbacks(self) -> int:
-        """Number of steps at which the method gave no finite answer and all weights were 1."""
         return 0 if self._bank is None else self._bank.fallbacks
+
+    @property
+    @override
+    def solver_failures(self) -> int:
+        return 0 if self._bank is None else self._bank.solver_failures
 
     def balance(
         self,
@@ -86,7 +91,6 @@ class Aggregated(Balancer):
     ) -> Balanced:
         """Combines the gradients of the present tasks."""
         assert self._bank is not None  # one task never gets here
-        check_trainable(features, shared)
         index = present.nonzero().flatten().to(losses.device)
         kept = losses.index_select(0, index)
         rows = feature_jacobian(kept, features)

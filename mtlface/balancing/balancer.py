@@ -38,8 +38,9 @@ class Balancer(nn.Module, ABC):
 
     Its parameters, where it has any (learned log-variances), belong in the optimizer, and all of
     its state is in ``state_dict()`` as tensors and plain data. With a single task every balancer
-    is the identity. With several processes the loss values, the Gramian and the set of present
-    tasks are those of all ranks, so that every rank takes the same decision.
+    is the identity. While the trunk is frozen the tasks share nothing that learns: every balancer
+    is then the plain sum, and learns nothing. With several processes the loss values, the Gramian
+    and the set of present tasks are those of all ranks, so that every rank takes the same decision.
 
     Args:
         tasks: Names of the losses, in their order. A head with many losses (one an attribute)
@@ -53,6 +54,20 @@ class Balancer(nn.Module, ABC):
         self.tasks = tuple(tasks)
         if not self.tasks:
             raise MtlfaceError("balancing needs at least one task loss, found none.")
+
+    @property
+    def fallbacks(self) -> int:
+        """At how many steps the method had no finite answer, and the plain sum took its place."""
+        return 0
+
+    @property
+    def solver_failures(self) -> int:
+        """At how many of these steps the gradients were fine, and a solver failed."""
+        return 0
+
+    def report(self) -> dict[str, int]:
+        """What `result.json` says of how the method fared."""
+        return {"fallbacks": self.fallbacks, "solver_failures": self.solver_failures}
 
     @property
     def needs_losses_after_step(self) -> bool:
@@ -73,14 +88,14 @@ class Balancer(nn.Module, ABC):
             present: ``(T,)`` bool, False where no row of the batch has the task's label. Such a
                 loss is 0 and has no say in the step.
             features: ``(B, D)`` shared features that the losses were computed from.
-            shared: Trainable parameters of the trunk that made the features.
+            shared: Trainable parameters of the trunk that made the features; none while it is
+                frozen.
 
         Returns:
             The scalar to backpropagate, with the weights and the Gramian behind it.
 
         Raises:
-            MtlfaceError: The number of losses is not the number of tasks, or the method compares
-                gradients and the trunk is frozen.
+            MtlfaceError: The number of losses is not the number of tasks.
         """
         if losses.shape != (len(self.tasks),):
             raise MtlfaceError(
@@ -90,6 +105,8 @@ class Balancer(nn.Module, ABC):
             )
         if len(self.tasks) == 1:
             return Balanced(losses[0], torch.ones_like(losses.detach()))
+        if not (shared and features.requires_grad):
+            return self._plain_sum(losses, present)
         # Gramians and logarithms of losses do not survive half precision.
         with torch.autocast(losses.device.type, enabled=False):
             losses, present = losses_over_ranks(losses, present)
@@ -97,6 +114,14 @@ class Balancer(nn.Module, ABC):
             if not present.any():
                 return Balanced(losses.sum(), torch.zeros_like(losses.detach()))
             return self.balance(losses, present, features, shared)
+
+    def _plain_sum(self, losses: Tensor, present: Tensor) -> Balanced:
+        present = present.to(losses.device)
+        loss = torch.where(present, losses, torch.zeros_like(losses)).sum()
+        for parameter in self.parameters():
+            # A gradient of 0, not none, which the data-parallel wrapper would wait for.
+            loss = loss + 0.0 * parameter.sum()
+        return Balanced(loss, present.to(losses.dtype))
 
     @abstractmethod
     def balance(

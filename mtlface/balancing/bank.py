@@ -36,6 +36,7 @@ class AggregatorBank:
         traits: What the aggregator can do.
         fallbacks: Steps at which it gave no finite answer, so that all present tasks had weight 1:
             zero or non-finite gradients, or a solver that failed.
+        solver_failures: Those of them at which the gradients were fine and the solver failed.
     """
 
     def __init__(self, factory: Callable[..., nn.Module], n_tasks: int) -> None:
@@ -44,7 +45,7 @@ class AggregatorBank:
         self._members: dict[tuple[bool, ...], nn.Module] = {}
         self._randomness = StepRandomness()
         self.traits = find_traits(lambda: build(factory, n_tasks), n_tasks)
-        self.fallbacks = 0
+        self.fallbacks = self.solver_failures = 0
 
     def weights(self, gram: Tensor, present: Tensor) -> Tensor:
         """Returns the weights of the present tasks.
@@ -79,8 +80,10 @@ class AggregatorBank:
         except Exception as error:
             # Each solver library has its own exceptions for a problem that it cannot solve; that
             # the method works in principle was tried at construction.
+            self.solver_failures += 1
             return self._fall_back(f"{type(error).__name__}: {error}", equal).to(gram.device)
         if not bool(found.isfinite().all()):
+            self.solver_failures += 1
             found = self._fall_back("its weights are not finite", equal)
         return found.to(gram.device)
 
@@ -113,6 +116,7 @@ class AggregatorBank:
             "step": self._randomness.step,
             "seed": self._randomness.seed,
             "fallbacks": self.fallbacks,
+            "solver_failures": self.solver_failures,
             "members": {
                 "".join(str(int(here)) for here in present): snapshot(member)
                 for present, member in self._members.items()
@@ -123,6 +127,7 @@ class AggregatorBank:
         """Puts the state of `state` back."""
         self._randomness.step, self._randomness.seed = state["step"], state["seed"]
         self.fallbacks = state["fallbacks"]
+        self.solver_failures = state.get("solver_failures", 0)
         self._members.clear()
         for bits, saved in state["members"].items():
             present = torch.tensor([bit == "1" for bit in bits])

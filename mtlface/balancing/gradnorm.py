@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlface.balancing.balancer import Balanced, Balancer
-from mtlface.balancing.jacobian import check_trainable, feature_jacobian, gramian
+from mtlface.balancing.jacobian import feature_jacobian, gramian
 from mtlface.balancing.ranks import gramian_over_ranks
 from mtlface.balancing.spread import spread_square
 
@@ -60,7 +60,6 @@ class GradNorm(Balancer):
         shared: Sequence[nn.Parameter],
     ) -> Balanced:
         """Weighs the losses, and learns the next step's weights."""
-        check_trainable(features, shared)
         here = present.to(losses.device)
         index = here.nonzero().flatten()
         kept = losses.index_select(0, index)

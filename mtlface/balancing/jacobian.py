@@ -65,17 +65,6 @@ def parameter_jacobian(
     return torch.stack(rows)
 
 
-def check_trainable(features: Tensor, shared: Sequence[nn.Parameter]) -> None:
-    """Raises a MtlfaceError if no task gradient reaches the trunk."""
-    if not features.requires_grad or len(shared) == 0:
-        raise MtlfaceError(
-            "balancing: this method compares the tasks' gradients in the shared trunk, and the "
-            "trunk is frozen (no trainable parameter before the features), so there is nothing to "
-            "compare. Unfreeze it, or choose balancing=fixed or another method that needs losses "
-            "only."
-        )
-
-
 def gramian(jacobian: Tensor) -> Tensor:
     """Returns the inner products of a Jacobian's rows, in float64 where the device has it.
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchjd.scalarization import Scalarizer
+from typing_extensions import override
 
 from mtlface.balancing.balancer import Balanced, Balancer
 from mtlface.balancing.build import build
@@ -28,15 +29,12 @@ class Scalarized(Balancer):
     Tasks absent from a batch: the scalarizer sees the present losses only, with its per-task
     values cut to them. One that keeps epoch averages sees the absent task's own average instead,
     as a constant. Where the combination has no finite derivative (a geometric mean with a loss of
-    exactly 0), the step is the plain sum, and ``fallbacks`` counts it.
+    exactly 0), the step is the plain sum, and `fallbacks` counts it.
 
     Args:
         tasks: Names of the losses.
         scalarizer: Constructor of the scalarizer (``_partial_: true`` in a config); the number
             of tasks is passed to it if it asks for ``shape`` or ``n_tasks``.
-
-    Attributes:
-        fallbacks: Number of steps that fell back to the plain sum.
 
     Raises:
         MtlfaceError: The scalarizer cannot be built, or refuses a vector of T losses.
@@ -44,7 +42,7 @@ class Scalarized(Balancer):
 
     def __init__(self, tasks: Sequence[str], scalarizer: Callable[..., Scalarizer]) -> None:
         super().__init__(tasks)
-        self.fallbacks = 0
+        self._fallbacks = 0
         self.scalarizer: nn.Module | None = None
         self._unregistered: tuple[nn.Module, ...] = ()
         self._before: tuple[Tensor, Tensor] | None = None
@@ -66,6 +64,11 @@ class Scalarized(Balancer):
             self.epoch_means = EpochMeans(len(self.tasks))
 
     @property
+    @override
+    def fallbacks(self) -> int:
+        return self._fallbacks
+
+    @property
     def needs_losses_after_step(self) -> bool:
         """True if the scalarizer learns from the losses after the step."""
         return len(self.tasks) > 1 and hasattr(self._method(), "update")
@@ -83,7 +86,7 @@ class Scalarized(Balancer):
             loss = self._combine(losses, here)
         (weights,) = torch.autograd.grad(loss, losses, retain_graph=True)
         if not bool(weights.isfinite().all()):
-            self.fallbacks += 1
+            self._fallbacks += 1
             warnings.warn(
                 f"balancing: {self._method()} has no finite weights for the losses of this step; "
                 "their plain sum takes its place.",
@@ -132,7 +135,7 @@ class Scalarized(Balancer):
         state: dict[str, Any] = {
             "step": self._randomness.step,
             "seed": self._randomness.seed,
-            "fallbacks": self.fallbacks,
+            "fallbacks": self._fallbacks,
         }
         if len(self.tasks) > 1:
             state["scalarizer"] = snapshot(self._method(), tensors=self.scalarizer is None)
@@ -141,7 +144,7 @@ class Scalarized(Balancer):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Puts the state of `get_extra_state` back."""
         self._randomness.step, self._randomness.seed = state["step"], state["seed"]
-        self.fallbacks = state["fallbacks"]
+        self._fallbacks = state["fallbacks"]
         if len(self.tasks) > 1:
             restore(self._method(), state["scalarizer"])
             self._device = None

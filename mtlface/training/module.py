@@ -96,7 +96,8 @@ class MultiTaskModule(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Shows the balancer what the optimizer's step did, if it learns from that."""
         stepped = self.global_step > self._steps_before_batch
-        if stepped and self.balancer.needs_losses_after_step:
+        learns = any(p.requires_grad for p in self.backbone.parameters())
+        if stepped and learns and self.balancer.needs_losses_after_step:
             precision = self.trainer.precision_plugin.train_step_context()
             with torch.no_grad(), precision, untracked_batchnorm(self.backbone):
                 losses, counts = self.losses(self(batch["image"]), batch)

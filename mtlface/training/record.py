@@ -78,6 +78,7 @@ def record(
         "references": OmegaConf.to_container(cfg.references),
         "metrics": found.metrics | watch.averages(),
         "trivial": found.trivial,
+        "balancing": watch.report,
         "monitor": {
             "name": cfg.monitor.name,
             "mode": cfg.monitor.mode,

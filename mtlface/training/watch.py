@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from mtlface.balancing.balancer import Balanced
 from mtlface.balancing.jacobian import feature_jacobian, gramian
 from mtlface.training.gradients import GradientMeans
+from mtlface.training.module import MultiTaskModule
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class BalancingWatch(Callback):
     def __init__(self, every_n_steps: int, log_every_n_steps: int) -> None:
         self.every, self.log_every = every_n_steps, log_every_n_steps
         self.total: GradientMeans | None = None
+        self.report: dict[str, int] = {}  # of the balancer, at the end of training
         self._saved: dict[str, Any] = {}
         self._pending: list[tuple[Tensor, Tensor, Tensor | None]] = []
         self._handle: RemovableHandle | None = None
@@ -81,7 +83,9 @@ class BalancingWatch(Callback):
         self._log(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops looking."""
+        """Stops looking, and notes how the method fared in the whole of training."""
+        assert isinstance(pl_module, MultiTaskModule)
+        self.report = pl_module.balancer.report()
         if self._handle is not None:
             self._handle.remove()
 

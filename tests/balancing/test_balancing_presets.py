@@ -136,6 +136,25 @@ def test_one_task_is_left_as_it_is(name, level, network, batch):
 
 
 @pytest.mark.parametrize(("name", "level"), ALL)
+def test_with_a_frozen_trunk_the_step_is_the_plain_sum(name, level, network, tasks, batch, grads):
+    balancer, fresh = (start(name, level, network, tasks)[0] for _ in range(2))
+    network.trunk.requires_grad_(False)
+    losses, present, features = network(batch(0))
+    out = balancer(losses, present, features, [])
+    balancer.update(losses.detach() / 2, present)
+    balancer.end_epoch()
+    assert out.loss == losses.sum() and out.weights.tolist() == [1, 1] and out.gramian is None
+    heads = network.heads()
+    assert torch.equal(grads(out.loss, heads), grads(losses.sum(), heads))
+    assert all(not grads(out.loss, [own]).any() for own in balancer.parameters())
+    # It begins to balance, and to learn, when the trunk does.
+    network.trunk.requires_grad_(True)
+    losses, present, features = network(batch(0))
+    found, expected = (b(losses, present, features, network.shared()) for b in (balancer, fresh))
+    torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(("name", "level"), ALL)
 def test_a_batch_without_labels_gives_a_step_of_zero(name, level, network, tasks, batch, grads):
     balancer = make(name, level, tasks)
     losses, present, features = network(batch(0, gender=False, landmarks=False))

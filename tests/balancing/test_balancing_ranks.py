@@ -7,10 +7,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
-from torchjd.aggregation import FairGrad
 from torchjd.scalarization import STCH
 
-from mtlface.balancing import Aggregated, Scalarized
+from mtlface.balancing import Aggregated, FairGrad, Scalarized
 
 
 def balancers():

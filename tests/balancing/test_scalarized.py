@@ -12,12 +12,12 @@ from mtlface.errors import MtlfaceError
 
 ABC = ("a", "b", "c")
 ALL_HERE = torch.ones(3, dtype=torch.bool)
-NO_FEATURES = torch.zeros(1, 1)
+FEATURES = torch.zeros(1, 1, requires_grad=True)  # of a trunk that learns
 
 
 def call(balancer, values, present=ALL_HERE):
     losses = torch.tensor(values, requires_grad=True)
-    out = balancer(losses, present, NO_FEATURES, [])
+    out = balancer(losses, present, FEATURES, [FEATURES])
     (slope,) = torch.autograd.grad(out.loss, losses, retain_graph=True)
     torch.testing.assert_close(slope, out.weights)
     return out
@@ -99,7 +99,7 @@ def test_famo_learns_nothing_about_an_absent_task():
     assert out.weights.tolist() == pytest.approx([0.5, 0.5, 0.0])
     balancer.update(torch.tensor([0.5, 2.0, 0.0]), some)
     alone = Scalarized(("a", "b"), partial(sca.FAMO, weight_decay=0.0))
-    alone(torch.ones(2, requires_grad=True), some[:2], NO_FEATURES, [])
+    alone(torch.ones(2, requires_grad=True), some[:2], FEATURES, [FEATURES])
     alone.update(torch.tensor([0.5, 2.0]), some[:2])
     logits = balancer._method()._w
     torch.testing.assert_close(logits[:2], alone._method()._w)

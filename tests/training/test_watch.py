@@ -6,6 +6,8 @@ import math
 import pytest
 import torch
 
+from mtlface.balancing import bank
+from mtlface.balancing.solvers import NotSolvedError
 from mtlface.training.gradients import GradientMeans
 from mtlface.training.run import run
 
@@ -102,6 +104,19 @@ def test_a_method_without_gradients_shows_what_one_with_gradients_has(train, tmp
 def test_a_frozen_trunk_has_weights_and_no_gradients(train, tmp_path):
     found = balance(train(tmp_path, "finetune=frozen", "watch.every_n_steps=1"))
     assert found == {"balance/weight/gender": 1.0, "balance/weight/landmarks": 1.0}
+
+
+def test_steps_without_an_answer_are_counted_in_the_result(train, tmp_path, monkeypatch):
+    def fails(aggregator, gramian):
+        raise NotSolvedError("on purpose")
+
+    arguments = ("balancing=fairgrad", "finetune=two_phase", "two_phase.frozen_epochs=1")
+    assert train(tmp_path / "a", *arguments)["balancing"] == {"fallbacks": 0, "solver_failures": 0}
+    monkeypatch.setattr(bank, "gramian_weights", fails)
+    # Two steps of two epochs, of which the first is frozen and asks no solver.
+    with pytest.warns(UserWarning, match="on purpose"):
+        found = train(tmp_path / "b", *arguments)["balancing"]
+    assert found == {"fallbacks": 2, "solver_failures": 2}
 
 
 def test_a_single_task_has_nothing_to_balance(train, tmp_path):
