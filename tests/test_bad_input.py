@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from own_reader import write_own_reader
 
 from mtlface import train
 from mtlface.errors import MtlfaceError
@@ -92,7 +93,7 @@ def no_pictures(root):
 def only_corrupt_pictures(root):
     for picture in (root / PICTURES).iterdir():
         picture.write_bytes(b"no picture")
-    return "24 of 24 pictures", "000001.jpg", "data.on_bad_image"
+    return "24 of 24 images", "000001.jpg", "data.on_bad_image"
 
 
 def no_test_split(root):
@@ -111,6 +112,25 @@ def no_test_split(root):
 def test_a_wrong_folder(door, own_faces, broken):
     named = broken(own_faces)
     assert_one_clear_line(door(GENDER, f"data.root={own_faces}"), *named)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (",train,0,", ",train,2,", ["column gender, row 1 (image 0.png), is 2", "1 (male)"]),
+        (",train,0,", ",train,female,", ["column gender, row 1 (image 0.png), is 'female'"]),
+        (",20\n", ",1900\n", ["column age, row 1 (image 0.png), is 1900", "0 to 116 years"]),
+        (",20\n", ",-inf\n", ["column age, row 1 (image 0.png), is -inf"]),
+        (",test,", ",testing,", ["column split, row 4 (image 3.png), is 'testing'"]),
+        ("3.png", "0.png", ["the image 0.png more than once, in row 1 (train) and row 4 (test)"]),
+    ],
+)
+def test_wrong_labels_of_ones_own_reader(door, tmp_path, monkeypatch, old, new, named):
+    words = write_own_reader(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "faces" / "labels.csv"
+    path.write_text(path.read_text().replace(old, new))
+    assert_one_clear_line(door(*words, "task=[gender,age]", "name=own"), *named)
 
 
 def test_a_trace_is_shown_on_request(door, monkeypatch):

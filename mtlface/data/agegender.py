@@ -1,7 +1,9 @@
-"""Age and gender: UTKFace, or the layout of a Kaggle competition with label files.
+"""Age and gender: UTKFace, or label files in the way of a Kaggle competition.
 
 The competition's layout is `train.csv` (`id,full_path,gender,age`, 1 = male) and `test.csv` without
-labels, with the pictures in `face_dataset/train` and `face_dataset/test`.
+labels, with the pictures in `face_dataset/train` and `face_dataset/test`. Other sets with a label
+file, such as IMDB-WIKI and FairFace, are read in the same way, with or without `val.csv` and
+`test.csv`.
 """
 
 from __future__ import annotations
@@ -14,13 +16,21 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from mtlface.data.competition import read_competition
+from mtlface.data.competition import label_file, read_competition
 from mtlface.data.frame import FaceFrame
 from mtlface.data.layout import find_folder, nothing_known
 from mtlface.data.schema import Binary, Category, Labels, Number
 from mtlface.data.splits import checked_ratios, stratified_split
-from mtlface.data.table import FaceTable
-from mtlface.data.utkface import AGES, RACES, copies, picture_folder, read_names
+from mtlface.data.table import SPLITS, FaceTable
+from mtlface.data.utkface import (
+    AGES,
+    RACES,
+    copies,
+    missing_parts,
+    not_read,
+    picture_folders,
+    read_names,
+)
 from mtlface.errors import MtlfaceError
 
 AGE_GROUPS = (*(f"{low}-{low + 9}" for low in range(0, 70, 10)), "70+")
@@ -34,13 +44,12 @@ class AgeGender:
     (decades).
 
     UTKFace has no official split: one is made from the seed, balanced over gender × decade, with
-    byte-identical pictures in one split. In the competition's layout the pictures of `test.csv` are
-    the test split (their labels are missing) and those of `train.csv` are split in the same way
-    into train and val.
+    byte-identical pictures in one split. Of label files, each is its split. What has no file is
+    drawn from `train.csv` in the same way: all three splits where it stands alone.
 
     Attributes:
-        ratios: Shares of train, val and test, which sum to 1; the competition's layout has its own
-            test split and takes train : val of it.
+        ratios: Shares of train, val and test, which sum to 1; where a split has a label file, the
+            other two keep their proportion.
 
     Raises:
         MtlfaceError: The ratios do not sum to 1.
@@ -48,7 +57,8 @@ class AgeGender:
 
     layout: ClassVar[str] = (
         "UTKFace's pictures ([age]_[gender]_[race]_[date&time].jpg) in UTKFace/, "
-        "utkface_aligned_cropped/ or crop_part1/, or train.csv beside face_dataset/"
+        "utkface_aligned_cropped/, part1/ to part3/ or crop_part1/, or a label file train.csv "
+        "(or one that ends in _train.csv) with paths of images"
     )
     face_frame: ClassVar[FaceFrame] = FaceFrame((200, 200), ((79.0, 93.0), (121.0, 93.0)))
 
@@ -82,15 +92,19 @@ class AgeGender:
             MtlfaceError: The folder has neither layout, a label file is not as it should be, or no
                 picture is left.
         """
-        folder = find_folder(root, lambda place: (place / "train.csv").is_file())
+        folder = find_folder(root, lambda place: label_file(place, "train") is not None)
         if folder is not None:
-            frame, omitted = read_competition(root, folder, AGES)
+            frame, omitted, remarks = read_competition(root, folder, AGES)
         else:
-            folder = find_folder(root, lambda place: picture_folder(place) is not None)
-            pictures = folder and picture_folder(folder)
-            if pictures is None:
+            folder = find_folder(root, lambda place: bool(picture_folders(place)))
+            if folder is None:
                 raise nothing_known(root, self.layout)
-            frame, omitted = read_names(root, pictures)
+            places = picture_folders(folder)
+            parts = [read_names(root, place) for place in places]
+            frame = pd.concat([names for names, _ in parts], ignore_index=True)
+            omitted = tuple(omission for _, left_out in parts for omission in left_out)
+            omitted += not_read(root, folder, places)
+            remarks = missing_parts(places)
         if frame.empty:
             reasons = "; ".join(f"{o.file}: {o.reason}" for o in omitted[:3])
             raise MtlfaceError(f"{root} has no usable picture. First of the reasons: {reasons}.")
@@ -98,7 +112,8 @@ class AgeGender:
         groups = copies(root, frame["image"].to_numpy())
         frame["age_group"] = _decades(frame["age"].to_numpy(), len(AGE_GROUPS))
         frame["split"] = pd.Series(self._split(frame, groups, seed), dtype=object)
-        return FaceTable(frame, self.labels(), root, omitted, _remark_on_copies(groups))
+        remarks += _remark_on_copies(groups)
+        return FaceTable(frame, self.labels(), root, omitted, remarks)
 
     def _split(self, frame: pd.DataFrame, groups: np.ndarray, seed: int) -> np.ndarray:
         decade = frame["age"].to_numpy() // 10
@@ -106,9 +121,12 @@ class AgeGender:
         if "split" not in frame:
             return stratified_split(strata, self.ratios, seed, groups)
         split = frame["split"].to_numpy(dtype=object)
-        labelled = np.flatnonzero(split == "train")
+        labelled, there = np.flatnonzero(split == "train"), {*split}
+        shares = [
+            share if name == "train" or name not in there else 0.0
+            for name, share in zip(SPLITS, self.ratios, strict=True)
+        ]
         if len(labelled):
-            shares = (*tuple(self.ratios)[:2], 0.0)
             split[labelled] = stratified_split(strata[labelled], shares, seed, groups[labelled])
         return split
 

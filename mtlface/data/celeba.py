@@ -27,7 +27,7 @@ from mtlface.data.celeba_files import (
 )
 from mtlface.data.frame import FaceFrame
 from mtlface.data.label_file import LabelFile
-from mtlface.data.layout import find_folder, has_picture, nothing_known
+from mtlface.data.layout import find_folder, found_by_stem, has_picture, nothing_known
 from mtlface.data.people import IDENTITY, PERSON, people_labels
 from mtlface.data.schema import Binary, Label, Labels, Multilabel, Points
 from mtlface.data.table import SPLITS, FaceTable, Omission
@@ -127,8 +127,8 @@ class CelebA:
         files["attributes"], values["attributes"] = attribute_codes(files["attributes"], ATTRIBUTES)
         files["partition"], values["partition"] = partitions(files["partition"])
         if self.points:
-            columns = self.labels()["landmarks"].columns
-            files["points"], values["points"] = positions(files["points"], columns, self.size)
+            label = self.labels()["landmarks"]
+            files["points"], values["points"] = positions(files["points"], label, self.size)
         if self.identity:
             people = files["identity"].frame["identity"].fillna("")
             values["identity"] = people.to_numpy(dtype=np.str_)
@@ -137,7 +137,9 @@ class CelebA:
         if len(images) == 0:
             raise nothing_left(folder, omitted)
         place = (folder / pictures).relative_to(root).as_posix()
-        return self._table(images, values, root, "" if place == "." else f"{place}/", omitted)
+        prefix = "" if place == "." else f"{place}/"
+        names, remarks = found_by_stem(root, [prefix + image for image in images])
+        return self._table(names, values, root, omitted, remarks)
 
     def _files(self, folder: Path) -> dict[str, LabelFile]:
         attributes = {name: (name,) for name in ATTRIBUTES}
@@ -162,15 +164,15 @@ class CelebA:
 
     def _table(
         self,
-        images: pd.Index,
+        images: list[str],
         values: dict[str, np.ndarray],
         root: Path,
-        prefix: str,
         omitted: tuple[Omission, ...],
+        remarks: tuple[str, ...],
     ) -> FaceTable:
         split = np.array(SPLITS)[values["partition"]]
         frame = pd.DataFrame(values["attributes"], columns=list(ATTRIBUTES))
-        frame.insert(0, "image", pd.Series(prefix + images.to_numpy(dtype=object), dtype=object))
+        frame.insert(0, "image", pd.Series(images, dtype=object))
         frame.insert(1, "split", pd.Series(split, dtype=object))
         frame.insert(2, "gender", frame["Male"])
         labels = self.labels()
@@ -181,7 +183,7 @@ class CelebA:
             columns, people = people_labels(values["identity"], split)
             frame = frame.assign(**columns)
             labels = Labels([*(labels[n] for n in labels if n not in columns), *people])
-        return FaceTable(frame, labels, root, omitted)
+        return FaceTable(frame, labels, root, omitted, remarks)
 
 
 def _chosen(key: str, names: Sequence[str] | str, known: tuple[str, ...]) -> tuple[str, ...]:

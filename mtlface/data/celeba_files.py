@@ -10,6 +10,7 @@ import pandas as pd
 
 from mtlface.data.label_file import LabelFile, binary_codes, read_label_file
 from mtlface.data.layout import leaves_folder
+from mtlface.data.schema import Label
 from mtlface.data.table import Omission
 from mtlface.errors import MtlfaceError
 
@@ -103,15 +104,19 @@ def partitions(file: LabelFile) -> tuple[LabelFile, np.ndarray]:
 
 
 def positions(
-    file: LabelFile, columns: Sequence[str], size: Sequence[int] | None
+    file: LabelFile, label: Label, size: Sequence[int] | None
 ) -> tuple[LabelFile, np.ndarray]:
-    """The points' x and y, float32 (N, 2K); rows with one outside the picture left out.
+    """The points' x and y, float32 (N, 2K).
+
+    Rows with a point outside the image, all points in one place (0, 0 where a detector failed) or
+    both eyes in one place are left out.
 
     Args:
         file: The landmark file.
-        columns: x and y of each point in turn.
+        label: The points; its columns are x and y of each in turn.
         size: The picture's width and height, or None if they are not known.
     """
+    columns = label.columns
     numbers, unreadable = file.numbers(columns)
     bad = np.asarray(unreadable.any(axis=1))
     reason = "a point is no pair of numbers"
@@ -119,7 +124,9 @@ def positions(
         last = np.tile(np.asarray(size) - 1, len(columns) // 2)
         bad = np.logical_or(bad, ((numbers < 0) | (numbers > last)).any(axis=1))
         reason = f"a point does not lie in the picture of {size[0]}×{size[1]} pixels"
-    return file.without(bad, reason), numbers[~bad]
+    file, numbers = file.without(bad, reason), numbers[~bad]
+    same = label.degenerate(pd.DataFrame(numbers, columns=list(columns)))
+    return file.without(same, "all points, or both eyes, are in one place"), numbers[~same]
 
 
 def aligned(

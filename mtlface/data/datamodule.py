@@ -18,6 +18,7 @@ from mtlface.data.augment import Augment
 from mtlface.data.augment_cpu import CpuAugment
 from mtlface.data.augment_device import DeviceAugment
 from mtlface.data.batch import Batch, Split
+from mtlface.data.draws import limited, seeded_draw
 from mtlface.data.loaders import DeviceLoader, worker_loader
 from mtlface.data.pixels import PixelStore, open_store
 from mtlface.data.sampler import BatchSampler
@@ -29,8 +30,6 @@ from mtlface.data.table import (
     FaceTable,
     Omission,
     Reader,
-    first_of_each_split,
-    seeded_draw,
 )
 from mtlface.errors import MtlfaceError
 
@@ -56,7 +55,7 @@ class FaceDataModule(LightningDataModule):
         demo: The zip of rendered faces in the same layout.
         root: A folder with the native layout; it wins over `source`.
         source: Where the data comes from when no root is given: `kaggle` or `demo`.
-        limit: The first n pictures of each split.
+        limit: `{train, val, test, order, seed}`: n images of each split, see `limited`.
         draw: `{count, ratios, seed}`: a seeded draw over all splits, split anew.
         seed: Keys the order of pictures, their augmentation, and splits that the data lacks.
         batch_size: Pictures in a step, over all devices.
@@ -83,7 +82,7 @@ class FaceDataModule(LightningDataModule):
         seed: int = 0,
         root: str | None = None,
         source: Literal["kaggle", "demo"] = "kaggle",
-        limit: Mapping[str, int | None] | None = None,
+        limit: Mapping[str, Any] | None = None,
         draw: Mapping[str, Any] | None = None,
         loader: Loader = "auto",
         workers: int | None = None,
@@ -181,7 +180,7 @@ class FaceDataModule(LightningDataModule):
 
     def _choose(self, table: FaceTable) -> FaceTable:
         if self.limit:
-            table = first_of_each_split(table, self.limit)
+            table = limited(table, self.limit)
         if self.draw_options:
             table = seeded_draw(table, **self.draw_options)
         return table
@@ -193,9 +192,10 @@ class FaceDataModule(LightningDataModule):
         share, first = len(store.bad) / len(table), store.bad[0]
         if self.on_bad_image == "raise" or share > self.max_bad_fraction:
             raise MtlfaceError(
-                f"{len(store.bad)} of {len(table)} pictures in {table.root} cannot be used, first "
-                f"{first.image}: {first.reason}. Mend or remove them; data.on_bad_image=omit leaves"
-                f" them out up to data.max_bad_fraction={self.max_bad_fraction}."
+                f"{len(store.bad)} of {len(table)} images in {table.root} cannot be used, first "
+                f"{first.image}: {first.reason}. Fix or remove them. data.on_bad_image=omit leaves "
+                f"them out as long as they are at most a share of data.max_bad_fraction="
+                f"{self.max_bad_fraction:g}; these are {share:.2g}."
             )
         omitted = [Omission(bad.image, None, bad.reason) for bad in store.bad]
         return table.keep(kept, omitted), kept

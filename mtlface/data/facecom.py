@@ -1,7 +1,8 @@
 """FaceCom: gender and identity under adverse viewing conditions.
 
 Read from `images/` with `annotations.json`, or from the folders of the Comsys hackathon:
-`Task_A/{train,val}/{male,female}/` and `Task_B/{train,val}/<person>/` with `distortion/` inside.
+`Task_A/{train,val}/{male,female}/` and `Task_B/{train,val}/<person>/` with `distortion/` inside, in
+the spellings that teams keep them in.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from mtlface.data.facecom_annotations import read_annotations
-from mtlface.data.facecom_folders import TASKS, read_folders, without_condition
-from mtlface.data.layout import find_folder, nothing_known
+from mtlface.data.facecom_folders import read_folders, task_folder
+from mtlface.data.layout import find_folder, found_by_stem, nothing_known
 from mtlface.data.people import IDENTITY, PERSON, people_labels, remark_on_strangers
 from mtlface.data.schema import Binary, Category, Labels
 from mtlface.data.splits import checked_ratios, stratified_split
@@ -76,23 +77,29 @@ class FaceCom:
         if folder is not None:
             frame, omitted = read_annotations(root, folder)
         else:
-            folder = find_folder(root, lambda place: any((place / t).is_dir() for t in TASKS))
+            folder = find_folder(root, lambda place: any(task_folder(place, t) for t in "ab"))
             if folder is None:
                 raise nothing_known(root, self.layout)
             frame, omitted = read_folders(root, folder)
         if frame.empty:
             reasons = "; ".join(o.reason for o in omitted[:3]) or "the folders hold no pictures"
             raise MtlfaceError(f"{folder} has no usable picture: {reasons}.")
+        renamed: tuple[str, ...] = ()
+        if annotated:
+            names, renamed = found_by_stem(root, frame["image"].tolist())
+            frame = frame.assign(image=names)
         frame = frame.sort_values("image", ignore_index=True)
         person = frame.pop("person").to_numpy(dtype=np.str_)
         split = self._splits(frame, person, seed)
         columns, people = people_labels(person, split)
         condition, classes = _conditions(frame["condition"].to_numpy(dtype=np.str_))
-        frame = frame.assign(split=pd.Series(split, dtype=object), condition=condition, **columns)
+        frame = frame.drop(columns="clear").assign(
+            split=pd.Series(split, dtype=object), condition=condition, **columns
+        )
         labels = Labels([self.labels()["gender"], *people, Category("condition", classes, True)])
         # The hackathon's validation people are new on purpose.
-        remarks = remark_on_strangers(person, split) if annotated else ()
-        return FaceTable(frame, labels, root, omitted, remarks)
+        strangers = remark_on_strangers(person, split) if annotated else ()
+        return FaceTable(frame, labels, root, omitted, (*renamed, *strangers))
 
     def _splits(self, frame: pd.DataFrame, person: np.ndarray, seed: int) -> np.ndarray:
         given = frame["split"].to_numpy(dtype=object)
@@ -106,7 +113,7 @@ class FaceCom:
         else:
             return given
         strata = np.where(person != "", person, frame["gender"].to_numpy().astype(np.str_))
-        source = frame["image"].map(without_condition).to_numpy(dtype=np.str_)
+        source = frame["clear"].to_numpy(dtype=np.str_)
         split = given.astype(object)
         split[redrawn] = stratified_split(
             strata[redrawn], ratios, seed, source[redrawn], train_first=True

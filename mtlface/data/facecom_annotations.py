@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mtlface.data.facecom_folders import condition_name
+from mtlface.data.facecom_folders import condition_name, without_condition
 from mtlface.data.label_lines import read_text
 from mtlface.data.layout import leaves_folder, printable
 from mtlface.data.table import Omission
@@ -43,7 +43,8 @@ def read_annotations(root: Path, folder: Path) -> tuple[pd.DataFrame, tuple[Omis
 
     Returns:
         `image` (relative to `root`), `gender` (1 = male, −1 missing), `person`, `condition` (empty
-        where unknown) and `split` (empty if no entry names one); and the entries left out.
+        where unknown), `split` (empty if no entry names one) and `clear` (what tells the clear
+        image that it was made from); and the entries left out.
 
     Raises:
         MtlfaceError: The file is not a JSON list of objects.
@@ -77,7 +78,9 @@ def read_annotations(root: Path, folder: Path) -> tuple[pd.DataFrame, tuple[Omis
         for image in [image for image, row in rows.items() if not row["split"]]:
             leave_out(rows.pop(image)["number"], f"{image} has no split, unlike others")
     columns = ["image", "gender", "person", "condition", "split"]
-    return pd.DataFrame(list(rows.values()), columns=columns), tuple(omitted)
+    frame = pd.DataFrame(list(rows.values()), columns=columns)
+    frame["clear"] = frame["image"].map(without_condition)
+    return frame, tuple(omitted)
 
 
 def _prefix(root: Path, folder: Path) -> PurePosixPath:

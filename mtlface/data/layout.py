@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,57 @@ def printable(name: str) -> str:
 def is_picture(name: str) -> bool:
     """Whether a file name is that of a visible picture file."""
     return not name.startswith(".") and name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def found_by_stem(root: Path, images: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Takes images that are not there under their name by their stem: `a.png` for `a.jpg`.
+
+    Label files name the images that their authors had; copies are unpacked as PNG or with `.JPG`.
+    Names without an ending are taken in the same way, and none where two files would do.
+
+    Args:
+        root: What the names are relative to.
+        images: The names in label files, with `/` between folders.
+
+    Returns:
+        The names, corrected where a file was found, and a remark if any was.
+    """
+    parts = [image.rpartition("/") for image in images]
+    there = {folder: _names(root / folder) for folder in {part[0] for part in parts}}
+    absent = [row for row, (folder, _, name) in enumerate(parts) if name not in there[folder]]
+    renamed, taken = list(images), {*images} if absent else set()
+    stems: dict[tuple[str, str], list[str]] = {}
+    for folder in {parts[row][0] for row in absent}:
+        for name in sorted(filter(is_picture, there[folder])):
+            if (path := f"{folder}/{name}" if folder else name) not in taken:
+                stems.setdefault((folder, _stem(name)), []).append(path)
+    changed = []
+    for row in absent if stems else ():
+        found = stems.pop((parts[row][0], _stem(parts[row][2])), [])
+        if len(found) == 1:
+            renamed[row] = found[0]
+            changed.append(row)
+    if not changed:
+        return renamed, ()
+    first = changed[0]
+    remark = (
+        f"{len(changed):,} images have another ending than in the label files "
+        f"({renamed[first]} for {images[first]}) and were taken by their stem"
+    )
+    return renamed, (remark,)
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {printable(entry.name) for entry in entries}
+    except (OSError, ValueError):  # the latter: a NUL in the name
+        return set()
+
+
+def _stem(name: str) -> str:
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot + ending.lower() in PICTURE_SUFFIXES else name
 
 
 def leaves_folder(names: Iterable[str]) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mtlface.data.schema import Category
 
-IDENTITY = Category("identity")
-PERSON = Category("person")
+IDENTITY = Category("identity", persons=True)
+PERSON = Category("person", persons=True)
 
 
 def people_labels(
@@ -29,8 +31,8 @@ def people_labels(
     known = np.unique(names[(names != "") & (split == "train")])
     columns = {"identity": _positions(names, known), "person": _positions(names, everyone)}
     labels = (
-        Category("identity", tuple(known.tolist())),
-        Category("person", tuple(everyone.tolist())),
+        replace(IDENTITY, classes=tuple(known.tolist())),
+        replace(PERSON, classes=tuple(everyone.tolist())),
     )
     return columns, labels
 

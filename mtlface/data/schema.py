@@ -26,12 +26,35 @@ class Label:
 
     kind: ClassVar[str]
     missing: ClassVar[float]
+    whole: ClassVar[bool] = True  # whether values are class codes, which have no fractions
     name: str
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a `FaceTable` that hold this label."""
         return (self.name,)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest number that a cell can hold, without those for missing."""
+        return 0.0, 1.0
+
+    @property
+    def expected(self) -> str:
+        """What a cell can hold, in words for an error message."""
+        return "0 (no), 1 (yes), or −1 or nothing where it is missing"
+
+    def degenerate(self, frame: pd.DataFrame) -> np.ndarray:
+        """Which rows have possible cells that together cannot be the label, bool (N,)."""
+        return np.zeros(len(frame), dtype=bool)
+
+    def strata(self, frame: pd.DataFrame) -> np.ndarray | None:
+        """Codes to balance a draw over, int64 (N,); None where the label is not for that."""
+        return None
+
+    def people(self, frame: pd.DataFrame) -> np.ndarray | None:
+        """Who is in each image, int64 (N,), −1 where unknown; None where it does not tell."""
+        return None
 
     def values(self, frame: pd.DataFrame) -> np.ndarray:
         """The label of each row, in the shape and type that a batch has it: int64 of shape (N,)."""
@@ -54,6 +77,15 @@ class Binary(Label):
     missing: ClassVar[float] = -1
     classes: tuple[str, str] = ("no", "yes")
 
+    @property
+    def expected(self) -> str:
+        """The two codes with their names."""
+        return _codes(self.classes)
+
+    def strata(self, frame: pd.DataFrame) -> np.ndarray:
+        """The class."""
+        return self.values(frame)
+
 
 @dataclass(frozen=True)
 class Category(Label):
@@ -62,12 +94,33 @@ class Category(Label):
     Attributes:
         classes: The names of the classes; empty before the data is read.
         group: Whether results are also reported for each class (a condition, an ancestry).
+        persons: Whether the classes are people: a draw keeps the images of one together, and those
+            of two data sets are never the same.
     """
 
     kind: ClassVar[str] = "category"
     missing: ClassVar[float] = -1
     classes: tuple[str, ...] = ()
     group: bool = False
+    persons: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The first and the last class."""
+        return 0.0, len(self.classes) - 1.0
+
+    @property
+    def expected(self) -> str:
+        """The codes with their names."""
+        return _codes(self.classes)
+
+    def strata(self, frame: pd.DataFrame) -> np.ndarray | None:
+        """The class; None where classes are people."""
+        return None if self.persons else self.values(frame)
+
+    def people(self, frame: pd.DataFrame) -> np.ndarray | None:
+        """The class where classes are people."""
+        return self.values(frame) if self.persons else None
 
 
 @dataclass(frozen=True)
@@ -104,13 +157,31 @@ class Number(Label):
 
     kind: ClassVar[str] = "number"
     missing: ClassVar[float] = float("nan")
+    whole: ClassVar[bool] = False
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range."""
+        return self.low, self.high
+
+    @property
+    def expected(self) -> str:
+        """The range with its unit."""
+        numbers = f"a number from {self.low:g} to {self.high:g} {self.unit}".rstrip()
+        return f"{numbers}, or nothing where it is missing"
+
     def values(self, frame: pd.DataFrame) -> np.ndarray:
         """float32 of shape (N,)."""
         return frame[self.name].to_numpy(dtype=np.float32)
+
+    def strata(self, frame: pd.DataFrame) -> np.ndarray:
+        """The tenth of the numbers, −1 where missing; equal numbers are in the same one."""
+        ranks = frame[self.name].rank(method="average", pct=True).to_numpy(dtype=np.float64)
+        tenth: np.ndarray = np.where(np.isnan(ranks), -1, np.ceil(ranks * 10) - 1).astype(np.int64)
+        return tenth
 
 
 @dataclass(frozen=True)
@@ -127,8 +198,19 @@ class Points(Label):
 
     kind: ClassVar[str] = "points"
     missing: ClassVar[float] = float("nan")
+    whole: ClassVar[bool] = False
     names: tuple[str, ...] = ()
     mirror: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Any finite number: a table does not know the sizes of its images."""
+        return float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
+
+    @property
+    def expected(self) -> str:
+        """Pixels."""
+        return "a coordinate in pixels, or nothing where it is missing"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -146,6 +228,17 @@ class Points(Label):
         flat = frame[list(self.columns)].to_numpy(dtype=np.float32)
         return flat.reshape(len(frame), len(self.names), 2)
 
+    def degenerate(self, frame: pd.DataFrame) -> np.ndarray:
+        """Rows whose points are all in one place (0, 0 is a common filler), or both eyes are."""
+        points = self.values(frame)
+        found = np.zeros(len(frame), dtype=bool)
+        if len(self.names) > 1:
+            found |= (points == points[:, :1]).all(axis=(1, 2))
+        if {"left_eye", "right_eye"} <= {*self.names}:
+            eyes = points[:, [self.names.index("left_eye"), self.names.index("right_eye")]]
+            found |= (eyes[:, 0] == eyes[:, 1]).all(axis=1)
+        return found
+
 
 KINDS: dict[str, type[Label]] = {
     kind.kind: kind for kind in (Binary, Category, Multilabel, Number, Points)
@@ -156,7 +249,12 @@ class Labels(Mapping[str, Label]):
     """The labels of a data set by name: its label schema."""
 
     def __init__(self, labels: Iterable[Label]) -> None:
+        labels = list(labels)
         self._labels = {label.name: label for label in labels}
+        if len(self._labels) < len(labels):
+            names = [label.name for label in labels]
+            twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+            raise MtlfaceError(f"Two labels have the name {twice}. Give each label its own name.")
 
     def __getitem__(self, name: str) -> Label:
         return self._labels[name]
@@ -208,6 +306,14 @@ def label_from_dict(data: Mapping[str, Any]) -> Label:
             f"A label description is not readable: {dict(data)!r}. "
             f"Expected `kind` to be one of {', '.join(KINDS)} with that kind's fields."
         ) from error
+
+
+def _codes(classes: tuple[str, ...]) -> str:
+    if not classes:
+        return "−1 or nothing, because the label names no classes"
+    shown = [f"{code} ({name})" for code, name in enumerate(classes[:6])]
+    more = [f"… {len(classes) - 1} ({classes[-1]})"] if len(classes) > 6 else []
+    return f"{', '.join(shown + more)}, or −1 or nothing where it is missing"
 
 
 def _as_tuple(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from mtlface.data.augment import Augment
+from mtlface.data.draws import check_limit
 from mtlface.errors import MtlfaceError, did_you_mean
 
 Loader = Literal["auto", "workers", "device"]
@@ -42,11 +43,8 @@ def check_settings(
         )
     if limit and draw:
         raise MtlfaceError("data.limit and data.draw exclude each other; set one to null.")
-    if limit is not None and not isinstance(limit, Mapping):
-        raise MtlfaceError(
-            f"data.limit is {limit}; expected a number for each split, for example "
-            "data.limit='{train: 1000, val: 200, test: 200}'."
-        )
+    if limit is not None:
+        check_limit(limit)
     if draw is not None and (not isinstance(draw, Mapping) or set(draw) != _DRAW):
         raise MtlfaceError(
             f"data.draw is {draw}; expected count, ratios and seed, for example "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -11,8 +11,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 import pandas as pd
 
+from mtlface.data.checks import checked_frame
 from mtlface.data.schema import Labels
-from mtlface.errors import MtlfaceError
 
 SPLITS = ("train", "val", "test")
 
@@ -38,11 +38,16 @@ class FaceTable:
 
     Attributes:
         frame: A row a picture: `image` (path relative to `root`), `split` (`train`, `val`, `test`)
-            and the columns of each label. Missing classes are −1, missing numbers NaN.
+            and the columns of each label. Missing classes are −1, missing numbers NaN; empty cells
+            that a reader leaves in a class become −1.
         labels: What the columns mean.
         root: The folder that the images lie in.
         omitted: What the reader left out.
         remarks: What else there is to know of the data set, a sentence each.
+
+    Raises:
+        MtlfaceError: A column is absent, an image is there twice, or a cell holds what its label
+            cannot be; see `mtlface.data.checks`.
     """
 
     frame: pd.DataFrame
@@ -52,13 +57,8 @@ class FaceTable:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        needed = ["image", "split", *(c for label in self.labels.values() for c in label.columns)]
-        absent = [column for column in needed if column not in self.frame]
-        if absent:
-            raise ValueError(f"FaceTable lacks the columns {absent}; it has {list(self.frame)}.")
-        unknown = set(self.frame["split"]) - set(SPLITS)
-        if unknown:
-            raise ValueError(f"FaceTable has the splits {sorted(unknown)}; expected {SPLITS}.")
+        frame = checked_frame(self.frame, self.labels, SPLITS, self.root)
+        object.__setattr__(self, "frame", frame)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -114,46 +114,3 @@ class Reader(Protocol):
             MtlfaceError: A file is missing or not as the format says.
         """
         ...
-
-
-def first_of_each_split(table: FaceTable, limit: Mapping[str, int | None]) -> FaceTable:
-    """Keeps the first n rows of each split; a split that `limit` does not name stays whole.
-
-    Raises:
-        MtlfaceError: A key is no split, or n is not positive.
-    """
-    for split, count in limit.items():
-        if split not in SPLITS or not (count is None or (isinstance(count, int) and count > 0)):
-            raise MtlfaceError(
-                f"data.limit takes a positive number for train, val and test; found {split}: "
-                f"{count}. Write for example data.limit='{{train: 1000, val: 200, test: 200}}'."
-            )
-    kept = [table.rows(split)[: limit.get(split)] for split in SPLITS]
-    return table.keep(np.sort(np.concatenate(kept)))
-
-
-def seeded_draw(table: FaceTable, count: int, ratios: Sequence[float], seed: int) -> FaceTable:
-    """Draws `count` rows of the whole table and splits them anew by `ratios` (train, val, test).
-
-    The official splits are given up, as small studies on CelebA do; where people repeat, the same
-    person can then be in two splits.
-
-    Raises:
-        MtlfaceError: There are fewer rows than asked for, or the ratios are no shares of 1.
-    """
-    if len(ratios) != len(SPLITS) or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
-        raise MtlfaceError(
-            f"data.draw.ratios needs three shares that sum to 1 (train, val, test); found {ratios}."
-        )
-    if not 0 < count <= len(table):
-        raise MtlfaceError(
-            f"data.draw.count asks for {count} pictures of the {len(table)} that the data has. "
-            "Take another count, or data.draw=null for the whole set."
-        )
-    drawn = np.random.default_rng(seed).permutation(len(table))[:count]
-    bounds = np.round(np.cumsum(ratios)[:-1] * count).astype(int)
-    split = table.frame["split"].to_numpy(dtype=object, copy=True)
-    for name, rows in zip(SPLITS, np.split(drawn, bounds), strict=True):
-        split[rows] = name
-    redrawn = replace(table, frame=table.frame.assign(split=split))
-    return redrawn.keep(np.sort(drawn))

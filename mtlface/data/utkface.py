@@ -7,38 +7,70 @@ gender 0 = male, 1 = female; https://susanqq.github.io/UTKFace/.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mtlface.data.layout import has_picture, pictures, printable
+from mtlface.data.layout import has_picture, is_dir, listing, pictures, printable
 from mtlface.data.table import Omission
 
 AGES = (0, 116)
 RACES = ("White", "Black", "Asian", "Indian", "Other")
 
-# Kaggle's archive holds the same faces up to four times; the first of these is the whole set.
+# Kaggle's archive holds the same faces up to four times; the first of these is the whole set. The
+# uncropped images ("in the wild") come as three parts that share none.
 FOLDERS = (
-    "UTKFace",
-    "utkface_aligned_cropped/UTKFace",
-    "crop_part1",
-    "utkface_aligned_cropped/crop_part1",
-    ".",
+    ("UTKFace",),
+    ("utkface_aligned_cropped/UTKFace",),
+    ("part1", "part2", "part3"),
+    ("part1/part1", "part2/part2", "part3/part3"),
+    ("crop_part1",),
+    ("utkface_aligned_cropped/crop_part1",),
+    (".",),
 )
+_COPIES = {name for names in FOLDERS for name in names if "part" not in name or "crop" in name}
 
 # Real names lack the dot before `jpg` or have a blank there, and three lack a field.
 _NAME = r"^([0-9]{1,3})_([0-9]*)_(?:([0-9]*)_)?([0-9]{8,}) *(?:\.?jpe?g)? *(?:\.chip)?\.\w+$"
 
 
-def picture_folder(folder: Path) -> Path | None:
-    """The one folder below (or the folder itself) to read the pictures from, if there is one."""
-    for name in FOLDERS:
-        place = folder / name
-        if has_picture(place) and _labels(map(printable, pictures(place)))["time"].notna().any():
-            return place
-    return None
+def picture_folders(folder: Path) -> list[Path]:
+    """The folders below (or the folder itself) that hold the whole set once; empty if none do."""
+    for names in FOLDERS:
+        if places := [folder / name for name in names if _has_face(folder / name)]:
+            return places
+    return []
+
+
+def not_read(root: Path, folder: Path, places: Sequence[Path]) -> tuple[Omission, ...]:
+    """The folders with faces beside and below the ones that are read, other than known copies."""
+    beside = [Path(entry.path) for entry in listing(folder) if is_dir(entry)]
+    below = [Path(e.path) for place in places for e in listing(place) if is_dir(e)]
+    known = {folder / name for name in _COPIES} | {*places}
+    known |= {parent for place in known for parent in place.parents}
+    return tuple(
+        Omission(
+            printable(place.relative_to(root).as_posix()), None,
+            f"its images were not read, only those in {', '.join(p.name for p in places)}",
+        )
+        for place in dict.fromkeys([*beside, *below])
+        if place not in known and _has_face(place)
+    )  # fmt: skip
+
+
+def missing_parts(places: Sequence[Path]) -> tuple[str, ...]:
+    """A remark if only some of the parts of the uncropped set are there."""
+    names = [place.name for place in places]
+    absent = [name for name in FOLDERS[2] if names[0] in FOLDERS[2] and name not in names]
+    return (f"{', '.join(absent)} of the uncropped UTKFace is not there",) if absent else ()
+
+
+def _has_face(place: Path) -> bool:
+    return bool(
+        has_picture(place) and _labels(map(printable, pictures(place)))["time"].notna().any()
+    )
 
 
 def read_names(root: Path, folder: Path) -> tuple[pd.DataFrame, tuple[Omission, ...]]:
@@ -73,9 +105,11 @@ def read_names(root: Path, folder: Path) -> tuple[pd.DataFrame, tuple[Omission, 
     for reason, applies in reasons.items():
         omitted += [Omission(image, None, reason) for image in images[applies & ~bad]]
         bad |= applies
-    unclear = short & ~bad
     note = "gender or race is missing from the name: only what is clear was kept"
-    omitted += [Omission(image, None, note) for image in images[unclear]]
+    omitted += [Omission(image, None, note) for image in images[short & ~bad]]
+    for field, empty in (("gender", np.isnan(first)), ("race", np.isnan(second))):
+        note = f"the {field} is not readable in the name: the rest was kept"
+        omitted += [Omission(image, None, note) for image in images[empty & ~short & ~bad]]
     frame = pd.DataFrame(
         {
             "image": pd.Series(images, dtype=object),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.batch import Split
 from mtlface.data.table import SPLITS, FaceTable
@@ -89,7 +89,7 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
             f"split={split} is not known; expected one of {', '.join(SPLITS)}."
             f"{did_you_mean(split, [*SPLITS])}"
         )
-    module, datamodule = network.module, build_datamodule(config)
+    module, datamodule = network.module, build_datamodule(_only_what_is_used(config, split))
     table, skipped = fitted(datamodule.table, module)
     tasks = dict(module.tasks)
     names = tuple(dict.fromkeys(n for task in tasks.values() for n in task.batch_labels))
@@ -119,6 +119,21 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
         gaps=_gaps(by_group, primary, higher, sizes),
         predictions=prediction_table(module, found, table),
     )
+
+
+def _only_what_is_used(config: DictConfig, split: str) -> DictConfig:
+    """With a limit on the measured split, packs no more of the others than the measure needs.
+
+    The constant predictor comes from the training split: 1,000 images of it, or as many as are
+    measured, where the limit does not say.
+    """
+    limit = OmegaConf.to_container(config.data.limit or OmegaConf.create(), resolve=True)
+    if not isinstance(limit, dict) or type(count := limit.get(split)) is not int:
+        return config
+    used = {"val": 1, "test": 1, "train": max(1000, count)} | {split: count}
+    changed = config.copy()
+    changed.data.limit = used | {key: n for key, n in limit.items() if n is not None}
+    return changed
 
 
 def _group_sizes(table: FaceTable, split: Split) -> dict[str, dict[str, int]]:

@@ -80,6 +80,26 @@ def test_badly_spelt_names_are_read(tmp_path):
     assert table.omitted == ()
 
 
+def test_the_parts_in_the_wild_are_thirds_of_one_set(tmp_path):
+    for i, name in enumerate(faces(9)):
+        put(tmp_path / f"part{i // 3 + 1}" / name, jpeg(i))
+    table = read(tmp_path)
+    assert len(table) == 9 and table.remarks == () and table.omitted == ()
+    assert set(table.frame["image"].str.split("/").str[0]) == {"part1", "part2", "part3"}
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path):
+    utkface(tmp_path, faces(3), "part1")
+    assert "part2, part3" in read(tmp_path).remarks[0]
+
+
+def test_faces_beside_those_that_are_read_are_named(tmp_path):
+    for folder in ("UTKFace", "crop_part1", "part1", "UTKFace/more"):
+        utkface(tmp_path, faces(3), folder)
+    table = read(tmp_path)
+    assert len(table) == 3 and sorted(o.file for o in table.omitted) == ["UTKFace/more", "part1"]
+
+
 def test_a_missing_field_leaves_only_what_is_clear(tmp_path):
     clear = "53_3_20170109150557335.jpg"
     table = read(utkface(tmp_path, [*MISSING_FIELD, clear]))
@@ -93,6 +113,7 @@ def test_a_missing_field_leaves_only_what_is_clear(tmp_path):
 def test_an_empty_field_is_a_missing_label(tmp_path):
     table = read(utkface(tmp_path, ["53__0_20170116184028385.jpg.chip.jpg"]))
     assert table.frame[["age", "gender", "race"]].iloc[0].tolist() == [53, -1, 0]
+    assert ["gender is not readable" in reason for reason in reasons(table)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -221,6 +242,62 @@ def test_competition_labels(tmp_path, gender, age, expected):
     found = row(read(competition(tmp_path, rows)), "00000.jpg")
     assert found["gender"] == expected[0]
     assert np.isnan(found["age"]) if expected[1] is None else found["age"] == expected[1]
+
+
+@pytest.mark.parametrize(
+    "age",
+    [
+        "3-9",
+        "9-Mar",
+        "Oct-19",
+        "more than 70",
+        "70+",
+        ">70",
+        "20 to 29",
+        '"(25, 32)"',
+        "60 or more",
+    ],
+)
+def test_an_age_that_is_a_range_does_not_cost_the_row_its_gender(tmp_path, age):
+    rows = (
+        f"file,age,gender,race\ntrain/00000.jpg,{age},Male,White\ntrain/00001.jpg,9,Female,Black\n"
+    )
+    table = read(competition(tmp_path, rows))
+    found = row(table, "00000.jpg")
+    assert found["gender"] == 1 and np.isnan(found["age"]) and table.omitted == ()
+    assert "1 ages in train.csv are ranges" in table.remarks[0]
+
+
+def test_a_label_file_without_others_is_split_in_three(tmp_path):
+    rows = "".join(f"{i},train/{i:05d}.jpg,{i % 2},{i % 90}\n" for i in range(900))
+    table = read(competition(tmp_path, "id,full_path,gender,age\n" + rows))
+    assert table.counts == {"train": 720, "val": 90, "test": 90}
+
+
+def test_a_label_file_for_validation_is_the_validation_split(tmp_path):
+    rows = "".join(f"train/{i}.jpg,Male,{i % 90}\n" for i in range(180))
+    put(tmp_path / "fairface_label_train.csv", "file,gender,age\n" + rows)
+    put(tmp_path / "fairface_label_val.csv", "file,gender,age\nval/1.jpg,Female,3-9\n")
+    table = read(tmp_path)
+    assert table.counts == {"train": 160, "val": 1, "test": 20}
+    assert row(table, "val/1.jpg")["gender"] == 0
+
+
+def test_a_nameless_column_and_missing_genders_are_no_trouble(tmp_path):
+    """IMDB-WIKI's processed CSV: `,age,gender,path,…`, genders empty, impossible ages."""
+    ages, genders = (25, 43, -3, 1900), ("male", "female", "")
+    lines = [f"{i},{ages[i % 4]},{genders[i % 3]},crop/{i:02d}/n_{i}.jpg,1.5," for i in range(36)]
+    put(tmp_path / "train.csv", "\n".join([",age,gender,path,face_score1,face_score2", *lines]))
+    table = read(tmp_path)
+    assert len(table) == 18 and len(table.omitted) == 18
+    assert Counter(table.frame["gender"]) == {1: 6, 0: 6, -1: 6}
+    assert all(n > 0 for n in table.counts.values())
+
+
+def test_images_with_another_ending_than_the_label_file_says_are_taken_by_stem(tmp_path):
+    table = read(competition(tmp_path, TRAIN.format("").replace(".jpg", ".png")))
+    assert all((tmp_path / image).is_file() for image in table.frame["image"])
+    assert "2 images have another ending" in table.remarks[0]
 
 
 def test_competition_minus_one_one_codes(tmp_path):

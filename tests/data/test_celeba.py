@@ -339,3 +339,33 @@ def test_label_files_of_200_000_pictures_are_read_in_seconds(tmp_path):
     table = CelebA().read(tmp_path, 0)
     assert time.process_time() - started < 3
     assert len(table) == n
+
+
+@pytest.mark.parametrize("ending", ["png", "JPG"])
+def test_images_with_another_ending_than_the_label_files_say_are_taken_by_stem(tmp_path, ending):
+    root = celeba(tmp_path)
+    for path in (root / "img_align_celeba" / "img_align_celeba").iterdir():
+        path.rename(path.with_suffix(f".{ending}"))
+    table = CelebA().read(root, 0)
+    assert all((root / image).is_file() for image in table.frame["image"])
+    assert "6 images have another ending" in table.remarks[0] and table.omitted == ()
+
+
+def test_two_images_of_one_stem_are_not_confused(tmp_path):
+    root = celeba(tmp_path)
+    first = root / "img_align_celeba" / "img_align_celeba" / "000001.jpg"
+    put(first.with_suffix(".png"), jpeg(9))
+    put(first.with_suffix(".bmp"), jpeg(9))
+    assert CelebA().read(root, 0).remarks == ()
+    first.unlink()
+    assert CelebA().read(root, 0).frame["image"][0].endswith("000001.jpg")
+
+
+@pytest.mark.parametrize("points", [[0] * 10, [80, 90, 80, 90, 77, 142, 73, 152, 108, 154]])
+def test_points_in_one_place_are_left_out_by_name(tmp_path, points):
+    root = celeba(tmp_path)
+    row = ",".join(map(str, np.array(FACE) + 1))
+    edit(root / POINTS, f"000002.jpg,{row}", f"000002.jpg,{','.join(map(str, points))}")
+    table = CelebA().read(root, 0)
+    assert len(table) == 5 and len(table.omitted) == 1
+    assert "in one place" in reasons(table)[0] and table.omitted[0].row == 3

@@ -58,13 +58,13 @@ def test_pictures_keep_their_labels_when_one_before_them_is_left_out(own_faces, 
 
 def test_too_many_corrupt_pictures_stop_the_run(own_faces, tmp_path):
     corrupt(own_faces, 3, 4)
-    with pytest.raises(MtlfaceError, match=r"2 of 24 pictures .* first .*000003\.jpg"):
+    with pytest.raises(MtlfaceError, match=r"2 of 24 images .* first .*000003\.jpg"):
         module(own_faces, tmp_path / "cache", max_bad_fraction=0.05).load()
 
 
 def test_on_bad_image_raise_stops_at_one(own_faces, tmp_path):
     corrupt(own_faces, 3)
-    with pytest.raises(MtlfaceError, match=r"1 of 24 pictures .*000003\.jpg"):
+    with pytest.raises(MtlfaceError, match=r"1 of 24 images .*000003\.jpg"):
         settings = {"max_bad_fraction": 1.0, "on_bad_image": "raise"}
         module(own_faces, tmp_path / "cache", **settings).load()
 
@@ -82,9 +82,13 @@ def test_a_split_whose_pictures_are_all_corrupt_is_an_error(own_faces, tmp_path)
         module(own_faces, tmp_path / "cache", max_bad_fraction=0.5).load()
 
 
-def test_limit_takes_the_first_of_each_split(faces, cache):
-    found = module(faces, cache, limit={"train": 5, "val": 2, "test": 1})
-    assert found.table.counts == {"train": 5, "val": 2, "test": 1}
+def test_a_limit_packs_only_what_it_draws_whatever_the_runs_seed(faces, cache):
+    found = [module(faces, cache, limit={"train": 5, "val": 2, "test": 1}, seed=s) for s in (0, 1)]
+    assert found[0].table.counts == {"train": 5, "val": 2, "test": 1}
+    assert len(found[0].store.pixels) == 8
+    assert found[0].fingerprint() == found[1].fingerprint()
+    first = module(faces, cache, limit={"train": 5, "order": "first"})
+    assert first.table.frame["image"][4].endswith("000005.jpg")
 
 
 def test_a_draw_does_not_depend_on_the_runs_seed(faces, cache):

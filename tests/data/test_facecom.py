@@ -290,3 +290,88 @@ def test_no_person_is_known_from_outside_training(tmp_path_factory, counts, spli
         names[person] == image.split("/")[1].split("_")[0].replace("", "p", 1)
         for person, image in zip(table.frame["person"], table.frame["image"], strict=True)
     )
+
+
+def moved(root, rename):
+    """The hackathon's folders with each `distortion/` image where `rename` says."""
+    hackathon(root)
+    for folder in sorted(root.rglob("distortion")):
+        for path in sorted(folder.iterdir()):
+            put(rename(folder, path.name), path.read_bytes())
+            path.unlink()
+        folder.rmdir()
+    return root
+
+
+def told(table):
+    """What a table says of its images, whatever folders they are in."""
+    columns = table.frame[["split", "gender", "person", "identity", "condition"]]
+    return sorted(map(tuple, columns.to_numpy().tolist()))
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda folder, name: folder.with_name("distorted") / name,
+        lambda folder, name: folder.with_name("Distortion") / name,
+        lambda folder, name: folder.with_name("Distorted_Images") / name,
+        lambda folder, name: (
+            folder.parents[2] / "distorted" / folder.parent.name / name  # one for all, by person
+        ),
+        lambda folder, name: folder.parents[1] / "Distorted" / folder.parent.name / name,
+    ],
+)
+def test_the_distorted_images_are_found_however_their_folder_is_called(tmp_path, rename):
+    expected = read(hackathon(tmp_path / "reference"))
+    found = read(moved(tmp_path / "other", rename))
+    assert told(found) == told(expected) and found.omitted == ()
+
+
+def test_one_folder_for_all_goes_by_the_clear_images_names(tmp_path):
+    for person in ("000_frontal", "001_frontal"):
+        put(tmp_path / "Task_B" / "train" / person / f"{person}.jpg", jpeg(0))
+        for weather in ("foggy", "rainy"):
+            put(tmp_path / "Task_B" / "distorted" / f"{person}_{weather}.jpg", jpeg(1))
+    stray = put(tmp_path / "Task_B" / "distorted" / "nobody_foggy.jpg", jpeg(2))
+    table = read(tmp_path)
+    assert Counter(table.frame["person"]) == {0: 3, 1: 3}
+    assert [o.file for o in table.omitted] == [stray.relative_to(tmp_path).as_posix()]
+
+
+@pytest.mark.parametrize("names", [("TaskA", "TaskB"), ("task_A", "task_B"), ("TASK-A", "task b")])
+def test_the_tasks_are_found_however_they_are_spelt(tmp_path, names):
+    expected = read(hackathon(tmp_path / "reference"))
+    other = hackathon(tmp_path / "other")
+    for task, name in zip(("Task_A", "Task_B"), names, strict=True):
+        (other / task).rename(other / name)
+    found = read(other)
+    assert told(found) == told(expected) and found.omitted == ()
+
+
+def test_a_task_that_is_there_twice_is_an_error(tmp_path):
+    root = hackathon(tmp_path)
+    (root / "TaskA").mkdir()
+    with pytest.raises(MtlfaceError, match="TaskA"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "Task_A/extra/male", "Task_A/train", "Task_A/train/male/more", "Task_B/old/000_frontal",
+        "Task_B/train", "Task_B/train/000_frontal/weather",
+        "Task_B/train/000_frontal/distortion/more",
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_found_and_not_read_is_named(tmp_path, place):
+    put(hackathon(tmp_path) / place / "more.jpg", jpeg(9))
+    table = read(tmp_path)
+    assert len(table) == 12 + 6 * 2 * 8
+    assert len(table.omitted) == 1 and place.startswith(table.omitted[0].file)
+
+
+def test_annotated_images_with_another_ending_are_taken_by_stem(tmp_path):
+    root = facecom(tmp_path, [entry("a.png", gender="male"), entry("gone.jpg")])
+    table = read(root)
+    assert list(table.frame["image"]) == ["images/a.jpg", "images/gone.jpg"]
+    assert "images/a.jpg for images/a.png" in table.remarks[0]

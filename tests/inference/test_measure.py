@@ -42,6 +42,12 @@ def test_any_split_and_any_limit_of_the_own_data(network):
     assert (found.split, found.n, len(found.predictions)) == ("train", 8, 8)
 
 
+def test_a_limit_on_what_is_measured_packs_no_more_than_that_needs(network):
+    config = data_config(network.config, None, ["data.limit={test: 3}"], CONF)
+    found = measure(network, config)
+    assert found.n == 3 and found.data["counts"] == {"train": 16, "val": 1, "test": 3}
+
+
 def test_other_data_skips_the_tasks_that_it_cannot_test_by_name(network, cache):
     words = ["data.source=demo", "data.limit={train: 6, val: 2, test: 40}", f"data.cache={cache}"]
     found = measure(network, data_config(network.config, "agegender", words, CONF))

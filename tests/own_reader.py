@@ -1,0 +1,55 @@
+"""The README's own reader, kept where a user would keep it, for tests of one's own data."""
+
+from pathlib import Path
+
+from PIL import Image
+
+READER = """
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mtlface.data.schema import Binary, Labels, Number
+from mtlface.data.table import FaceTable
+
+
+@dataclass(frozen=True)
+class MyFaces:
+    layout = "labels.csv with the columns image, split (train, val, test), gender, age"
+
+    def labels(self) -> Labels:
+        return Labels([Binary("gender", ("female", "male")), Number("age", 0, 116, "years")])
+
+    def read(self, root, seed) -> FaceTable:
+        return FaceTable(pd.read_csv(root / "labels.csv"), self.labels(), root)
+"""
+CONFIG = """# My faces.
+defaults: [_base, _self_]
+name: myfaces
+reader: {_target_: my_faces_of_tests.MyFaces}
+"""
+
+
+def write_own_reader(folder: Path, rows: int = 24) -> list[str]:
+    """Writes the module, `my_conf/data/myfaces.yaml` and `faces/` with `labels.csv`.
+
+    Every fourth row is of the validation split and every fourth of the test split.
+
+    Returns:
+        The words that train on it from the command line; `folder` must be importable.
+    """
+    (folder / "my_faces_of_tests.py").write_text(READER)
+    (folder / "my_conf" / "data").mkdir(parents=True)
+    (folder / "my_conf" / "data" / "myfaces.yaml").write_text(CONFIG)
+    (folder / "faces").mkdir()
+    lines = ["image,split,gender,age"]
+    for i in range(rows):
+        Image.new("RGB", (20, 30), (9 * i % 256, 90, 60)).save(folder / "faces" / f"{i}.png")
+        lines.append(f"{i}.png,{('train', 'train', 'val', 'test')[i % 4]},{i // 4 % 2},{20 + i}")
+    (folder / "faces" / "labels.csv").write_text("\n".join(lines) + "\n")
+    return [
+        "--config-dir",
+        str(folder / "my_conf"),
+        "data=myfaces",
+        f"data.root={folder / 'faces'}",
+    ]
