@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from typing_extensions import override
 
 from mtlface.data.schema import Category, Labels
+from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import MISSING
 from mtlface.tasks.gallery import GalleryTop1, VerificationAUC
 from mtlface.tasks.task import Batch, Task, names_of, where_labelled
@@ -39,6 +40,9 @@ class IdentityTask(Task[Category]):
             embedding_size), such as pytorch-metric-learning's `ArcFaceLoss` or `CosFaceLoss`; by
             default a linear classifier with cross-entropy.
         kwargs: As for `Task`; `loss` takes (logits (B, C), classes (B,)).
+
+    Raises:
+        MtlfaceError: `start_at_mean` is set: an embedding has no mean.
     """
 
     label_type = Category
@@ -55,6 +59,11 @@ class IdentityTask(Task[Category]):
         **kwargs: Any,
     ) -> None:
         self.embedding = embedding or in_features
+        if kwargs.get("start_at_mean"):
+            raise MtlfaceError(
+                f"Task '{kwargs['name']}' has start_at_mean=true, but its head gives an embedding, "
+                "which has no mean to start at. Take start_at_mean=false."
+            )
         super().__init__(in_features=in_features, labels=labels, primary=primary, **kwargs)
         classes = len(self.label.classes)
         self.people, self.conditions = _category(labels, PERSON), _category(labels, CONDITION)

@@ -41,7 +41,8 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
             training does not spend its first epochs on finding the mean.
 
     Raises:
-        MtlfaceError: The data lacks the label, or has it as another kind.
+        MtlfaceError: The data lacks the label, or has it as another kind, or `start_at_mean` is
+            set for a head that does not end in a linear layer.
     """
 
     label_type: ClassVar[type[Label]]
@@ -68,7 +69,10 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         self.primary = primary or self.default_primary
         self.start_at_mean = start_at_mean
         self.criterion = loss
+        self.in_features = in_features
         self.head = head(in_features, self.outputs)
+        if start_at_mean:
+            self._output_layer()
 
     @property
     @abstractmethod
@@ -173,10 +177,35 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
             batch: The labels and sizes of the whole training split.
         """
         if self.start_at_mean:
-            last = [module for module in self.head.modules() if isinstance(module, nn.Linear)][-1]
+            last = self._output_layer()
             with torch.no_grad():
                 last.weight.mul_(self.spread(batch).clamp(0.01, 1.0)[:, None])
                 last.bias.copy_(self.constant(batch))
+
+    def _output_layer(self) -> nn.Linear:
+        """The linear layer of the head that gives its outputs, found by running it."""
+        layers = [m for m in self.head.modules() if isinstance(m, nn.Linear) and m.bias is not None]
+        given: list[tuple[nn.Linear, Tensor]] = []
+        hooks = [
+            layer.register_forward_hook(lambda m, _, output: given.append((m, output)))
+            for layer in layers
+        ]
+        training = self.head.training
+        try:
+            with torch.no_grad():
+                output = self.head.eval()(torch.linspace(-1, 1, 2 * self.in_features).view(2, -1))
+        finally:
+            self.head.train(training)
+            for hook in hooks:
+                hook.remove()
+        for layer, values in given:
+            if torch.equal(values, output):
+                return layer
+        raise MtlfaceError(
+            f"Task '{self.name}' has start_at_mean=true, but the last layer of its head "
+            f"({type(self.head).__name__}) is no linear one with a bias that could start at the "
+            "mean. Take another head, or start_at_mean=false."
+        )
 
     @abstractmethod
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:

@@ -30,6 +30,7 @@ from mtlface.training.callbacks import (
     TrainLosses,
 )
 from mtlface.training.checkpoint import AtomicCheckpointIO
+from mtlface.training.composition import check_names, check_width
 from mtlface.training.dashboard import Dashboard
 from mtlface.training.event_log import EventLog
 from mtlface.training.module import MultiTaskModule
@@ -91,6 +92,7 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
         )
         for name, task in cfg.tasks.items()
     ]
+    check_names(tasks)
     names = [name for task in tasks for name in task.loss_names]
     module = MultiTaskModule(
         backbone,
@@ -104,6 +106,7 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
     # Batches come in this layout, and cuDNN and oneDNN are fastest when the weights share it.
     module.backbone.to(memory_format=torch.channels_last)
     multiply_small_maps(module.backbone.trunk)
+    check_width(module.backbone, cfg.backbone.get("name") or cfg.backbone._target_, frame)
     if cfg.get("compile"):
         _compile_trunk(module)
     return module

@@ -20,6 +20,7 @@ from mtlface.errors import MtlfaceError
 from mtlface.models import freeze, unfreeze
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.run_folder import RunFolder
+from mtlface.training.schedule import rescale
 from mtlface.training.seeds import derived_seed
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,9 @@ class Finetuning(Callback):
 
     Args:
         frozen_epochs: Epochs in which only heads learn; None for all.
-        unfrozen_lr: The learning rate of everything once the trunk learns too; None keeps it.
+        unfrozen_lr: The learning rate of the network once the trunk learns too, in the place of
+            `optimizer.lr`; a schedule goes on, scaled to it. What a balancer learns itself keeps
+            its own rate. None changes nothing.
         batchnorm_eval: Whether the frozen trunk's BatchNorm stays in eval mode.
     """
 
@@ -141,14 +144,16 @@ class Finetuning(Callback):
             return
         unfreeze(pl_module.backbone)
         if self.unfrozen_lr is not None and trainer.current_epoch == self.frozen_epochs:
-            groups = trainer.optimizers[0].param_groups
-            before, epoch = groups[0]["lr"], trainer.current_epoch + 1
+            optimizer, epoch = trainer.optimizers[0], trainer.current_epoch + 1
+            before = float(optimizer.defaults["lr"])
             if trainer.is_global_zero and before != self.unfrozen_lr:
                 # Told, or a user who sets optimizer.lr where nothing is ever frozen would wonder.
                 found = f"finetune.unfrozen_lr={self.unfrozen_lr:g} instead of {before:g}"
                 log.info("The trunk learns from epoch %d on, at %s.", epoch, found)
-            for group in groups:
-                group["lr"] = self.unfrozen_lr
+            own = {id(parameter) for parameter in pl_module.balancer.parameters()}
+            for group in optimizer.param_groups:
+                if not any(id(parameter) in own for parameter in group["params"]):
+                    rescale(group, before, self.unfrozen_lr)
 
 
 class StopOnBadLoss(Callback):

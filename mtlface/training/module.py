@@ -16,7 +16,7 @@ from mtlface.models import Backbone, untracked_batchnorm
 from mtlface.tasks import Score, Task
 from mtlface.tasks.task import Batch
 from mtlface.training.loss_meter import LossMeter
-from mtlface.training.schedule import Schedule
+from mtlface.training.schedule import Schedule, as_scheduled
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -67,20 +67,28 @@ class MultiTaskModule(LightningModule):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Each task's raw outputs of pictures (B, 3, H, W), uint8 or float in 0..255."""
-        return self.heads(self.backbone(images))
+        return self.heads(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Shared features (B, D) of images, in float32 whatever the trunk computes in."""
+        features: Tensor = self.backbone(images)
+        return features.float()
 
     def heads(self, features: Tensor) -> dict[str, Tensor]:
-        """Each task's raw outputs of shared features (B, D)."""
-        return {name: task(features) for name, task in self.tasks.items()}
+        """Each task's raw outputs of shared features (B, D), in float32."""
+        # Of 150 px, bfloat16 holds whole numbers only.
+        with _full_precision(features):
+            return {name: task(features.float()) for name, task in self.tasks.items()}
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """The weighted losses (T,) of all tasks, and over how many labels each is the mean."""
-        parts = [task.losses(outputs[name], batch) for name, task in self.tasks.items()]
+        with _full_precision(next(iter(outputs.values()))):
+            parts = [task.losses(outputs[name], batch) for name, task in self.tasks.items()]
         return torch.cat([losses for losses, _ in parts]), torch.cat([count for _, count in parts])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss, to be minimised."""
-        features = self.backbone(batch["image"])
+        features = self.features(batch["image"])
         losses, counts = self.losses(self.heads(features), batch)
         shared = [p for p in self.backbone.parameters() if p.requires_grad]
         balanced = self.balancer(losses, counts > 0, features, shared)
@@ -131,6 +139,11 @@ class MultiTaskModule(LightningModule):
         """Adds what rebuilds the network without its data: the config and the label schema."""
         checkpoint.update(self.checkpoint_extra)
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Steps the schedule, which `finetune.unfrozen_lr` may have rescaled."""
+        with as_scheduled(scheduler.optimizer):
+            super().lr_scheduler_step(scheduler, metric)
+
     def configure_optimizers(self) -> Any:
         """The optimizer over all parameters, the balancer's own among them, and its schedule."""
         balancing = list(self.balancer.parameters())
@@ -151,3 +164,7 @@ class MultiTaskModule(LightningModule):
         epochs = self.trainer.max_epochs or 1
         config = self.schedule.configure(optimizer, steps, epochs)
         return {"optimizer": optimizer, "lr_scheduler": config | {"monitor": self.monitor}}
+
+
+def _full_precision(of: Tensor) -> torch.autocast:
+    return torch.autocast(of.device.type, enabled=False)

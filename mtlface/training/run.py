@@ -18,6 +18,7 @@ from mtlface.data.datamodule import FaceDataModule
 from mtlface.errors import MtlfaceError
 from mtlface.training.build import build_datamodule, build_module, build_trainer, check_tasks
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
+from mtlface.training.composition import check_trainer
 from mtlface.training.evaluation import evaluate
 from mtlface.training.event_log import closing_events
 from mtlface.training.mishaps import explained
@@ -72,6 +73,7 @@ def run(cfg: DictConfig, folder: Path, arm: str, overrides: list[str]) -> dict[s
 
 
 def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
+    check_trainer(cfg.trainer)
     datamodule = build_datamodule(cfg)
     check_tasks(cfg, datamodule.reader.labels())
     seed_everything(cfg.seed, workers=True, verbose=False)

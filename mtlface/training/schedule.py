@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,3 +36,33 @@ class Schedule:
         length = {"epoch": epochs, "step": steps}[self.interval]
         known = {} if self.horizon is None else {self.horizon: length}
         return {"scheduler": self.scheduler(optimizer, **known), "interval": self.interval}
+
+
+def rescale(group: dict[str, Any], before: float, after: float) -> None:
+    """Multiplies a schedule by after / before from here on, for one group of parameters.
+
+    A scheduler knows nothing of it: the group keeps the rate that the scheduler gave it, and
+    the optimizer and its checkpoints hold both.
+
+    Args:
+        group: A parameter group of an optimizer.
+        before: The learning rate that the schedule was made for.
+        after: The one in its place.
+    """
+    scheduled = group.setdefault("scheduled_lr", group["lr"])
+    group["rescaled"] = (before, after)
+    group["lr"] = after * (scheduled / before)
+
+
+@contextmanager
+def as_scheduled(optimizer: Optimizer) -> Iterator[None]:
+    """Within the block the rates are the scheduler's own; after it they are rescaled again."""
+    groups = [group for group in optimizer.param_groups if "rescaled" in group]
+    for group in groups:
+        group["lr"] = group["scheduled_lr"]
+    try:
+        yield
+    finally:
+        for group in groups:
+            group["scheduled_lr"] = group["lr"]
+            rescale(group, *group["rescaled"])

@@ -115,6 +115,16 @@ def test_the_run_folder_holds_the_figures(finished):
             assert np.asarray(image.convert("L")).std() > 5, name
 
 
+def test_the_second_phase_shows_a_scaled_schedule_and_the_balancers_own(train, tmp_path):
+    phases = ("finetune=two_phase", "two_phase={frozen_epochs: 1, unfrozen_lr: 1e-5}")
+    train(tmp_path, *phases, "scheduler=onecycle", "balancing=uncertainty", "optimizer.lr=1e-3")
+    found = points(events(tmp_path / "tensorboard"))
+    network, own = (dict(found[tag]) for tag in ("run/lr", "run/lr_1"))
+    assert [step for step, rate in network.items() if rate <= 1e-5] == [2, 3, 4, 5]
+    for step, rate in own.items():
+        assert network[step] == pytest.approx(rate / 100, rel=1e-4)
+
+
 def test_an_interrupted_run_has_every_point_once(train, finished, tmp_path, monkeypatch):
     class PowerCutError(Exception):
         pass

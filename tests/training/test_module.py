@@ -156,3 +156,78 @@ def test_the_second_phase_says_which_rate_takes_the_place_of_the_first(built, ca
     assert said == [
         "The trunk learns from epoch 2 on, at finetune.unfrozen_lr=0.0001 instead of 0.001."
     ]
+
+
+STEPS, EPOCHS = 2, 4
+SCHEDULES = {
+    "onecycle": (1, lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1e-3, STEPS * EPOCHS)),
+    "cosine": (STEPS, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, EPOCHS)),
+    "none": (STEPS, lambda o: torch.optim.lr_scheduler.ConstantLR(o, 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_goes_on_around_the_rate_of_the_second_phase(built, name):
+    """Against torch's own schedule on a lone parameter; the balancer's group keeps that."""
+    every, schedule = SCHEDULES[name]
+    alone = torch.optim.SGD([torch.zeros(1)], lr=1e-3)
+    scheduler, expected = schedule(alone), []
+    for step in range(STEPS * EPOCHS):
+        rate = alone.param_groups[0]["lr"]
+        expected.append([rate * (0.01 if step >= 2 * STEPS else 1.0), rate])
+        alone.step()
+        if (step + 1) % every == 0:
+            scheduler.step()
+    found = []
+
+    class Rates(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            found.append([group["lr"] for group in optimizer.param_groups])
+
+    module, datamodule = built(f"scheduler={name}", "balancing=uncertainty")
+    fit(module, datamodule, Finetuning(2, unfrozen_lr=1e-5), Rates(), max_epochs=EPOCHS)
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-6, atol=0)
+
+
+def grid(values):
+    """The smallest step between two different values."""
+    apart = values.unique().diff()
+    return float(apart[apart > 0].min()) if len(apart) else float("inf")
+
+
+def test_heads_and_losses_are_exact_on_a_trunk_in_bfloat16(built):
+    module, datamodule = built("tasks.landmarks.units=disk_pixels", "data.batch_size=16")
+    batch = first_batch(datamodule)
+    head = module.tasks["landmarks"].head
+    with torch.no_grad():
+        head.bias.fill_(150.0)  # a coordinate of CelebA
+        head.weight.mul_(10)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        features = module.backbone(batch["image"])
+        before = head(features)
+        outputs = module(batch["image"])
+        losses, _ = module.losses(outputs, batch)
+    assert features.dtype == before.dtype == torch.bfloat16
+    assert grid(before.float()) >= 0.5 and before.float().max() > 128
+    found = outputs["landmarks"]
+    assert found.dtype == losses.dtype == torch.float32 and grid(found) < 1e-2
+    with torch.no_grad():
+        exact, _ = module.losses(module.heads(features), batch)
+    torch.testing.assert_close(losses, exact, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("balancing", ["fixed", "mgda", "fairgrad"])
+def test_gradients_reach_a_trunk_in_bfloat16_through_exact_heads(built, balancing):
+    module, datamodule = built(f"balancing={balancing}")
+    batch = first_batch(datamodule)
+    found = []
+    for mixed in (False, True):
+        module.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = module.training_step(batch, 0)
+        loss.backward()
+        found.append(torch.cat([p.grad.flatten() for p in module.backbone.parameters()]))
+        found.append(module.last_balanced.weights)
+    cosine = torch.nn.functional.cosine_similarity(found[0], found[2], dim=0)
+    assert cosine > 0.99
+    torch.testing.assert_close(found[1], found[3], rtol=0.05, atol=0.01)

@@ -25,8 +25,9 @@ VARIANTS = {
     "dropout, plateau": ["scheduler=plateau", "schedule.scheduler.patience=0"],
     "cosine, dwa": ["scheduler=cosine", "balancing=dwa"],
     "onecycle, famo": ["scheduler=onecycle", "balancing=famo"],
-    "two phases, uncertainty": [
+    "two phases, onecycle, uncertainty": [
         "finetune=two_phase",
+        "scheduler=onecycle",
         "two_phase={frozen_epochs: 2, unfrozen_lr: 1e-4}",
         "balancing=uncertainty",
     ],
