@@ -27,6 +27,7 @@ from benchmarks import measure
 from mtlface.data.augment import Augment
 from mtlface.data.augment_cpu import CpuAugment
 from mtlface.data.augment_device import DeviceAugment
+from mtlface.data.augment_draws import EpochDraws
 
 PRESETS = Path(__file__).parent.parent / "conf" / "augment"
 MIRRORED = {"landmarks": (1, 0, 2, 4, 3)}
@@ -133,8 +134,9 @@ def _step(images: torch.Tensor) -> Case:
 
 def _device(augment: Augment, images: torch.Tensor, landmarks: torch.Tensor) -> Case:
     stage = DeviceAugment(augment, tuple(images.shape[-2:]), MIRRORED)
+    draws = EpochDraws(augment, tuple(images.shape[-2:]), seed=0, count=len(images))
     index = torch.arange(len(images), device=images.device)
-    return lambda: stage(images, {"landmarks": landmarks}, index, 0, 0)
+    return lambda: stage(images, {"landmarks": landmarks}, draws.of(0, index))
 
 
 def _cpu(augment: Augment, images: np.ndarray, landmarks: np.ndarray) -> Case:

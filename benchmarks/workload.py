@@ -84,7 +84,7 @@ def bare_step(module: MultiTaskModule, cfg: DictConfig, batch: Batch) -> Case:
     """
     network = copy.deepcopy(module).train()
     if cfg.compile:
-        network.backbone.trunk.compile()  # a copy is eager again
+        network.backbone.compile()  # a copy is eager again
     optimizer = network.configure_optimizers()
     precision = choose_precision(cfg.trainer.precision, cfg.trainer.accelerator)
     names = network.loss_names

@@ -33,10 +33,14 @@ def how_to_install(module: str) -> str:
     Args:
         module: As it is imported; packages are taken to be called like their modules.
     """
-    from importlib.metadata import requires
+    from importlib.metadata import PackageNotFoundError, requires
 
     package = module.partition(".")[0].replace("_", "-")
-    for requirement in requires("mtlface") or ():
+    try:
+        requirements = requires("mtlface") or ()
+    except PackageNotFoundError:  # a checkout that was never installed
+        return ""
+    for requirement in requirements:
         found = re.fullmatch(r"([\w.-]+).*; extra == '(\w+)'", requirement)
         if found and found[1] == package and found[2] != "dev":
             return f" pip install 'mtlface[{found[2]}]' brings it."

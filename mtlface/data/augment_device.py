@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mtlface.data.augment import Augment
-from mtlface.data.augment_draws import Draws, draw
+from mtlface.data.augment_draws import Draws
 from mtlface.errors import MtlfaceError
 
 GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as in OpenCV and torchvision
@@ -54,9 +54,7 @@ class DeviceAugment:
         self,
         images: Tensor,
         points: Mapping[str, Tensor],
-        index: Tensor,
-        seed: int,
-        epoch: int,
+        draws: Draws,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Augments a batch.
 
@@ -64,17 +62,11 @@ class DeviceAugment:
             images: uint8 of shape (B, 3, H, W).
             points: Each label's points, float32 of shape (B, K, 2), x and y in pixels from the
                 centre of the top left one; NaN where missing.
-            index: The pictures' numbers in the data set, int64 of shape (B,).
-            seed: Seed of the run.
-            epoch: Number of the epoch.
+            draws: What happens to each of them, on the same device.
 
         Returns:
-            The pictures, uint8 in channels_last memory, and the points; new tensors, unless
-            nothing is asked for.
+            The pictures, uint8 in channels_last memory, and the points; new tensors.
         """
-        if self.augment.is_identity:
-            return images, dict(points)
-        draws = draw(self.augment, self.size, seed, epoch, index.to(images.device))
         moved = {name: _move(values, draws, self.mirrored[name]) for name, values in points.items()}
         return self._change(images, draws), moved
 

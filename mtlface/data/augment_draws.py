@@ -91,6 +91,51 @@ def draw(augment: Augment, size: tuple[int, int], seed: int, epoch: int, index: 
     return Draws(flip, matrix, inverse, color, erase)
 
 
+class EpochDraws:
+    """The draws of all images in an epoch at once; a batch takes its rows of them.
+
+    Drawing takes a hundred small operations, whatever the number of images: once an epoch they cost
+    nothing, once a step as much as a small network.
+
+    Args:
+        augment: The changes that are asked for.
+        size: Height and width of the working size in pixels.
+        seed: Seed of the run.
+        count: Images in the data set, numbered from 0.
+    """
+
+    def __init__(self, augment: Augment, size: tuple[int, int], seed: int, count: int) -> None:
+        self.augment, self.size, self.seed, self.count = augment, size, seed, count
+        self._epoch: int | None = None
+        self._table = torch.empty(0)
+        self._widths: list[int] = []
+
+    def of(self, epoch: int, index: Tensor) -> Draws:
+        """What `draw` gives, bit for bit.
+
+        Args:
+            epoch: Number of the epoch.
+            index: The images' numbers in the data set, int64 of shape (B,).
+        """
+        if epoch != self._epoch or self._table.device != index.device:
+            everyone = torch.arange(self.count, device=index.device)
+            drawn = draw(self.augment, self.size, self.seed, epoch, everyone)
+            parts = [
+                drawn.flip.float()[:, None],
+                drawn.matrix.flatten(1),
+                drawn.inverse.flatten(1),
+                *(part for part in (drawn.color, drawn.erase) if part is not None),
+            ]
+            self._table = torch.cat(parts, dim=1)
+            self._widths = [part.shape[1] for part in parts]
+            self._epoch = epoch
+        flip, matrix, inverse, *rest = torch.split(self._table[index], self._widths, dim=1)
+        color = rest.pop(0) if self.augment.colors else None
+        erase = rest.pop(0) if self.augment.erase > 0 else None
+        square = (-1, 2, 3)
+        return Draws(flip[:, 0] > 0, matrix.view(square), inverse.view(square), color, erase)
+
+
 def _affine(
     augment: Augment, size: tuple[int, int], uniform: tuple[Tensor, ...], flip: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -63,9 +63,16 @@ class Split:
         """The batch of the whole split, without its pictures."""
         return {name: torch.from_numpy(values) for name, values in self._targets.items()}
 
-    def images(self, positions: np.ndarray) -> np.ndarray:
-        """The pictures at these positions of the split, uint8 (B, H, W, 3): one copy."""
-        images: np.ndarray = np.take(self._store.pixels, self._stored[positions], axis=0)
+    def images(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The pictures at these positions of the split, uint8 (B, H, W, 3): one copy.
+
+        Args:
+            positions: int64 (B,); −1 reads the last picture.
+            out: Where to put them, uint8 (B, H, W, 3), instead of new memory.
+        """
+        rows = self._stored[positions]
+        # With mode="raise" NumPy would copy once more on the way to `out`.
+        images: np.ndarray = np.take(self._store.pixels, rows, axis=0, out=out, mode="clip")
         return images
 
     def labels_at(self, positions: np.ndarray) -> Batch:

@@ -17,6 +17,7 @@ from lightning import LightningDataModule
 from mtlface.data.augment import Augment
 from mtlface.data.augment_cpu import CpuAugment
 from mtlface.data.augment_device import DeviceAugment
+from mtlface.data.augment_draws import EpochDraws
 from mtlface.data.batch import Batch, Split
 from mtlface.data.draws import limited, seeded_draw
 from mtlface.data.loaders import DeviceLoader, worker_loader
@@ -101,6 +102,7 @@ class FaceDataModule(LightningDataModule):
         self.batch_labels: tuple[str, ...] = ()
         self._loaded: _Loaded | None = None
         self._device_augment: DeviceAugment | None = None
+        self._draws = EpochDraws(augment, self.image_size, seed, count=0)
 
     @property
     def table(self) -> FaceTable:
@@ -225,16 +227,23 @@ class FaceDataModule(LightningDataModule):
         """Batches of the test split, in order."""
         return self._loader("test", train=False)
 
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Moves what is not there yet; the device loader's batches are."""
+        if batch["image"].device == device:
+            return batch
+        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augments a training batch on its device, if it was not augmented on the CPU."""
         if self.trainer is None or not self.trainer.training or self._device_augment is None:
             return batch
         names = self._device_augment.mirrored
         points = {name: batch[name] for name in names if name in batch}
-        epoch = self.trainer.current_epoch
-        images, points = self._device_augment(
-            batch["image"], points, batch["index"], self.seed, epoch
-        )
+        draws = self._draws.of(self.trainer.current_epoch, batch["index"])
+        images, points = self._device_augment(batch["image"], points, draws)
         return batch | {"image": images} | points
 
     def _loader(self, name: str, train: bool) -> Any:
@@ -260,8 +269,10 @@ class FaceDataModule(LightningDataModule):
                 log.info("Loader: %d worker processes augment on the CPU.", workers)
             return worker_loader(split, sampler, augment, workers, device.type == "cuda")
         loader = DeviceLoader(split, sampler, device)
-        if train:
+        if train and not self.augment.is_identity:
             self._device_augment = DeviceAugment(self.augment, self.image_size, self._mirrored())
+            self._draws = EpochDraws(self.augment, self.image_size, self.seed, len(self.table))
+        if train:
             log.info("Loader: batches are gathered from %s, without workers.", loader.place)
         return loader
 

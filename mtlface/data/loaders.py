@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from mtlface.data.sampler import BatchSampler, Draw
 # What the network, its gradients and its activations need is unknown before the first step, so a
 # split may take at most this share of the memory that is free when training starts.
 SHARE_OF_DEVICE_MEMORY = 0.5
+BUFFERS = 3  # one that the device reads, one that is ready, one that is being filled
 
 
 class AugmentedSplit(Dataset[Batch]):
@@ -66,11 +69,12 @@ def _start_method() -> str | None:
 
 
 class DeviceLoader:
-    """Gathers batches where the pixels are: on the GPU, in pinned memory, or from the store.
+    """Gathers batches where the network reads them, without worker processes.
 
-    On a CPU the memory map is already where the network reads from. On a GPU the whole split moves
-    there as uint8 if it takes no more than half of the free memory, and to pinned host memory
-    otherwise. There are no worker processes.
+    On a CPU they come from the memory-mapped store. On a GPU the labels lie in its memory, and the
+    whole split as uint8 too if it takes no more than half of the free memory; otherwise a thread
+    gathers the pictures ahead into pinned buffers. Either way a step waits for nothing: which
+    pictures make up the batches is known, and copied, before the epoch.
 
     Args:
         split: The split.
@@ -83,15 +87,23 @@ class DeviceLoader:
 
     def __init__(self, split: Split, sampler: BatchSampler, device: torch.device) -> None:
         self.split, self.sampler, self.device = split, sampler, device
-        self.pixels = None if device.type == "cpu" else self._place()
+        self.labels: Batch = {}
+        self.pixels: Tensor | None = None
+        if device.type != "cpu":
+            # One row more, for padding: position −1 is the last row.
+            rows = np.append(np.arange(len(split)), -1)
+            self.labels = {n: values.to(device) for n, values in split.labels_at(rows).items()}
+            self.pixels = self._place()
 
-    def _place(self) -> Tensor:
+    def _place(self) -> Tensor | None:
         height, width = self.split.frame
         shape = (len(self.split), height, width, 3)
         free, _ = torch.cuda.mem_get_info(self.device)
-        fits = int(np.prod(shape)) <= SHARE_OF_DEVICE_MEMORY * free
-        where = {"device": self.device} if fits else {"pin_memory": True}
-        pixels = torch.empty(shape, dtype=torch.uint8, **where)
+        # What earlier jobs of this process left in torch's cache is free as well.
+        held = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        if int(np.prod(shape)) > SHARE_OF_DEVICE_MEMORY * (free + held):
+            return None
+        pixels = torch.empty(shape, dtype=torch.uint8, device=self.device)
         step = max(1, (1 << 28) // (height * width * 3))
         for start in range(0, shape[0], step):
             stop = min(start + step, shape[0])
@@ -101,30 +113,64 @@ class DeviceLoader:
     @property
     def place(self) -> str:
         """Where the pixels lie, in words."""
-        if self.pixels is None:
-            return "memory-mapped store"
-        return "GPU memory" if self.pixels.is_cuda else "pinned host memory"
+        if self.device.type == "cpu":
+            return "the memory-mapped store"
+        return "the store through pinned buffers" if self.pixels is None else "GPU memory"
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        for _, positions in self.sampler:
-            yield self._gather(positions)
-
-    def _gather(self, positions: np.ndarray) -> Batch:
+        batches = [positions for _, positions in self.sampler]
+        if self.device.type == "cpu":
+            yield from map(self.split.batch, batches)
+            return
+        order = torch.from_numpy(np.concatenate(batches))
+        # From pageable memory the copy would wait for all that the device has to do.
+        order = order.pin_memory().to(self.device, non_blocking=True)
+        chosen = torch.split(order, [len(positions) for positions in batches])
         if self.pixels is None:
-            return self.split.batch(positions)
-        # Padding reads the last row; its labels say that it does not count.
-        chosen = torch.from_numpy(positions % len(self.split))
-        labels = self.split.labels_at(positions)
-        if self.pixels.is_cuda:
-            # From pageable memory the copy would wait for all that the device has to do.
-            images = self.pixels[chosen.pin_memory().to(self.device, non_blocking=True)]
+            images = pinned_ahead(self.split, batches, self.device)
         else:
-            images = self.pixels[chosen].pin_memory().to(self.device, non_blocking=True)
-        on_device = {
-            name: values.pin_memory().to(self.device, non_blocking=True)
-            for name, values in labels.items()
-        }
-        return {"image": images.permute(0, 3, 1, 2)} | on_device
+            # Padding reads any picture; its labels say that it does not count.
+            images = (self.pixels[rows] for rows in chosen)
+        for rows, pixels in zip(chosen, images, strict=True):
+            labels = {name: values[rows] for name, values in self.labels.items()}
+            yield {"image": pixels.permute(0, 3, 1, 2)} | labels
+
+
+def pinned_ahead(
+    split: Split, batches: Sequence[np.ndarray], device: torch.device
+) -> Iterator[Tensor]:
+    """A split's pictures batch by batch on a device, gathered ahead by a thread.
+
+    Args:
+        split: The split; its store stays a memory map.
+        batches: The positions of each batch, int64 (B,).
+        device: Where they are wanted.
+
+    Yields:
+        uint8 of shape (B, H, W, 3).
+    """
+    shape = (max(map(len, batches)), *split.frame, 3)
+    buffers = [
+        torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        for _ in range(min(BUFFERS, len(batches)))
+    ]
+    copied = [torch.cuda.Event() for _ in buffers]  # type: ignore[no-untyped-call]
+
+    def gather(number: int) -> Tensor:
+        slot = number % len(buffers)
+        copied[slot].synchronize()  # the device may still be reading the batch before
+        pinned = buffers[slot][: len(batches[number])]
+        split.images(batches[number], out=pinned.numpy())
+        return pinned
+
+    with ThreadPoolExecutor(1, thread_name_prefix="gather") as thread:
+        ahead = deque(thread.submit(gather, number) for number in range(len(buffers)))
+        for number in range(len(batches)):
+            images = ahead.popleft().result().to(device, non_blocking=True)
+            copied[number % len(buffers)].record()
+            if number + len(buffers) < len(batches):
+                ahead.append(thread.submit(gather, number + len(buffers)))
+            yield images

@@ -3,6 +3,7 @@
 from mtlface.models.backbone import Backbone, untracked_batchnorm
 from mtlface.models.finetune import freeze, unfreeze
 from mtlface.models.heads import linear_head, mlp_head, no_head
+from mtlface.models.pooling import pool_deterministically
 from mtlface.models.registry import torchvision_backbone
 from mtlface.models.scratch import cnn3, cnn3_bn, cnn4_bn, cnn9
 from mtlface.models.small_maps import multiply_small_maps
@@ -18,6 +19,7 @@ __all__ = [
     "mlp_head",
     "multiply_small_maps",
     "no_head",
+    "pool_deterministically",
     "torchvision_backbone",
     "unfreeze",
     "untracked_batchnorm",

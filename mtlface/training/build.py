@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, instantiate
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
-from mtlface.models import multiply_small_maps
+from mtlface.models import multiply_small_maps, pool_deterministically
 from mtlface.tasks.task import Task, require_label
 from mtlface.training.callbacks import (
     BestCheckpoint,
@@ -105,23 +106,31 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
     )
     # Batches come in this layout, and cuDNN and oneDNN are fastest when the weights share it.
     module.backbone.to(memory_format=torch.channels_last)
-    multiply_small_maps(module.backbone.trunk)
+    pool_deterministically(module.backbone.trunk)
+    if not uses_gpu(cfg.trainer.accelerator):
+        multiply_small_maps(module.backbone.trunk)
     check_width(module.backbone, cfg.backbone.get("name") or cfg.backbone._target_, frame)
     if cfg.get("compile"):
-        _compile_trunk(module)
+        _compile_backbone(module)
     return module
 
 
-def _compile_trunk(module: MultiTaskModule) -> None:
-    """Compiles the trunk in place, which leaves the names in its state dict as they are."""
+def uses_gpu(accelerator: str) -> bool:
+    """Whether a `trainer.accelerator` means a CUDA device on this machine."""
+    return accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
+
+
+def _compile_backbone(module: MultiTaskModule) -> None:
+    """Compiles the backbone in place, which leaves the names in its state dict as they are."""
     balancer = module.balancer
     if balancer.level == "parameters" and len(balancer.tasks) > 1:
         raise MtlfaceError(
-            "compile=true: a compiled trunk goes backward once a step, but balancing with "
+            "compile=true: a compiled backbone goes backward once a step, but balancing with "
             f"level={balancer.level} needs a backward pass for each of the {len(balancer.tasks)} "
             "tasks. Take compile=false, or balancing.level=features where the method has it."
         )
-    module.backbone.trunk.compile()
+    # Not its trunk: torch compiles no `nn.Sequential`, see pytorch/pytorch#150915.
+    module.backbone.compile()
 
 
 def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
@@ -173,6 +182,7 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
     logger = EventLog(folder, name="", version="tensorboard", purge_step=purge_step)
     settings: dict[str, Any] = dict(cfg.trainer)
     settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])
+    settings["devices"] = choose_devices(settings["devices"], settings["accelerator"])
     settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in shown)
     try:
         trainer: Trainer = instantiate(
@@ -203,8 +213,22 @@ def _plugins() -> list[Any]:
 
 
 def choose_precision(precision: str, accelerator: str) -> str:
-    """`auto` is bf16 autocast on a GPU that has it, and fp32 elsewhere."""
+    """`auto` is autocast on a GPU, in bf16 if its hardware has that, else in fp16; fp32 elsewhere.
+
+    Older GPUs (T4, V100, P100) emulate bf16, slower than fp32. fp16 comes with a gradient scaler.
+    """
     if precision != "auto":
         return precision
-    gpu = accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available()
-    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    if not uses_gpu(accelerator):
+        return "32-true"
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "16-mixed"
+
+
+def choose_devices(devices: Any, accelerator: str) -> Any:
+    """Jobs of a sweep that want one GPU each take turns over the machine's, by job number."""
+    if devices != 1 or not uses_gpu(accelerator) or not HydraConfig.initialized():
+        return devices
+    job = HydraConfig.get().job
+    number = 0 if OmegaConf.is_missing(job, "num") else int(job.num)  # only sweeps have numbers
+    return [number % torch.cuda.device_count()]

@@ -7,6 +7,7 @@ import torch
 from mtlface.data.augment import Augment
 from mtlface.data.augment_cpu import CpuAugment
 from mtlface.data.augment_device import DeviceAugment
+from mtlface.data.augment_draws import draw
 
 MIRRORED = {"landmarks": (1, 0, 2)}  # left eye, right eye, nose
 
@@ -21,7 +22,8 @@ def on_device(augment: Augment, images, points, index, seed=0, epoch=0, device="
     stage = DeviceAugment(augment, images.shape[1:3], MIRRORED)
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
     landmarks = {"landmarks": torch.from_numpy(points).to(device)}
-    pictures, moved = stage(pictures, landmarks, torch.from_numpy(index), seed, epoch)
+    drawn = draw(augment, images.shape[1:3], seed, epoch, torch.from_numpy(index).to(device))
+    pictures, moved = stage(pictures, landmarks, drawn)
     return pictures.permute(0, 2, 3, 1).cpu().numpy(), moved["landmarks"].cpu().numpy()
 
 

@@ -1,13 +1,20 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from mtlface.data.augment import Augment
-from mtlface.data.augment_draws import COLUMNS, draw, keyed_uniforms, picture_key
+from mtlface.data.augment_draws import (
+    COLUMNS,
+    EpochDraws,
+    draw,
+    keyed_uniforms,
+    picture_key,
+)
 
 EVERYTHING = Augment(
     flip=0.5,
@@ -72,6 +79,21 @@ def test_the_draw_of_a_picture_does_not_depend_on_the_batch():
     alone = draw(EVERYTHING, (48, 64), 3, 5, torch.tensor([23]))
     for name in ("flip", "matrix", "inverse", "color", "erase"):
         assert torch.equal(getattr(together, name)[23:24], getattr(alone, name)), name
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [EVERYTHING, Augment(flip=0.5), Augment(erase=0.3), Augment(rotate=9, contrast=0.2)],
+)
+def test_rows_of_an_epochs_draws_are_the_draws_of_a_batch_bit_for_bit(augment):
+    count = 70_000  # more than torch gives to one thread at a time
+    draws = EpochDraws(augment, (48, 64), 3, count)
+    index = torch.from_numpy(np.random.default_rng(0).permutation(count)[:37])
+    for epoch in (0, 5, 0):
+        found, expected = draws.of(epoch, index), draw(augment, (48, 64), 3, epoch, index)
+        for name in ("flip", "matrix", "inverse", "color", "erase"):
+            one, other = getattr(found, name), getattr(expected, name)
+            assert one is other is None or torch.equal(one, other), name
 
 
 def test_the_inverse_undoes_the_matrix():

@@ -197,8 +197,10 @@ def test_one_picture_by_itself_is_as_in_a_batch():
 def test_the_device_stage_gives_uint8_in_channels_last_and_leaves_its_input_alone(name):
     images = torch.from_numpy(noise_pictures(3)).permute(0, 3, 1, 2)
     before = images.clone()
-    stage = DeviceAugment(preset(name), SIZE, {})
-    changed, _ = stage(images, {}, torch.arange(3), 0, 0)
+    augment = preset(name)
+    changed, _ = DeviceAugment(augment, SIZE, {})(
+        images, {}, draw(augment, SIZE, 0, 0, torch.arange(3))
+    )
     assert changed.dtype == torch.uint8 and changed.shape == images.shape
     assert changed.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(images, before)

@@ -43,10 +43,11 @@ class Event:
 
 
 @contextlib.contextmanager
-def pretend_cuda(free=80 * GIBIBYTE, reserved=0, bf16=True):
-    """Yields the log of a device with `free` bytes, beside `reserved` ones in torch's own cache.
+def pretend_cuda(free=80 * GIBIBYTE, reserved=0, bf16=True, gpus=1):
+    """Yields the log of a device, one of `gpus`.
 
-    Without `bf16` the device has it in emulation only, as a T4 does.
+    It has `free` bytes, of which torch's own cache holds `reserved` ones back. Without `bf16` it
+    has that in emulation only, as a T4 does.
     """
     places, log = Places(), Log()
     properties = SimpleNamespace(
@@ -55,7 +56,7 @@ def pretend_cuda(free=80 * GIBIBYTE, reserved=0, bf16=True):
     cache = SimpleNamespace(bytes=reserved)
     answers = {
         "is_available": lambda: True,
-        "device_count": lambda: 1,
+        "device_count": lambda: gpus,
         "current_device": lambda: 0,
         "set_device": lambda device: None,
         "synchronize": lambda device=None: log.wait("synchronizes", "cuda"),

@@ -34,7 +34,11 @@ def test_batches_are_the_same_from_gpu_memory_pinned_memory_and_the_store(
     monkeypatch.setattr(loaders, "SHARE_OF_DEVICE_MEMORY", 0.0)
     pinned, found_pinned = batches(split, gpu)
     places = [loader.place for loader in (stored, resident, pinned)]
-    assert places == ["memory-mapped store", "GPU memory", "pinned host memory"]
+    assert places == [
+        "the memory-mapped store",
+        "GPU memory",
+        "the store through pinned buffers",
+    ]
     for want, *others in zip(expected, found, found_pinned, strict=True):
         for other in others:
             assert other.keys() == want.keys()

@@ -1,4 +1,4 @@
-"""The pretend device sees what a real one would: each case has its number of waits, or its error."""
+"""The pretend device sees what a real one would: each case has a number of waits, or an error."""
 
 import pytest
 import torch

@@ -1,0 +1,45 @@
+"""What a run takes of a machine's GPUs: the precision, and which of several."""
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from pretend_cuda import pretend_cuda
+
+from mtlface.training.build import choose_devices, choose_precision
+
+
+def test_a_gpu_that_only_emulates_bf16_gets_fp16():
+    with pretend_cuda(bf16=False):
+        assert choose_precision("auto", "auto") == choose_precision("auto", "gpu") == "16-mixed"
+        assert choose_precision("auto", "cpu") == "32-true"
+        assert choose_precision("bf16-mixed", "gpu") == "bf16-mixed"
+    with pretend_cuda():
+        assert choose_precision("auto", "auto") == "bf16-mixed"
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """Makes this the job of a sweep with a number, or of none with None."""
+
+    def number(num):
+        config = OmegaConf.create({"job": {"num": "???" if num is None else num}})
+        monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
+        monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: config))
+
+    return number
+
+
+def test_jobs_of_a_sweep_take_turns_over_the_gpus(job):
+    with pretend_cuda(gpus=4):
+        chosen = []
+        for num in (0, 1, 5, None):
+            job(num)
+            chosen.append(choose_devices(1, "auto"))
+        assert chosen == [[0], [1], [1], [0]]
+        assert choose_devices(2, "gpu") == 2 and choose_devices([3], "gpu") == [3]
+        assert choose_devices(1, "cpu") == 1
+
+
+def test_outside_of_a_sweep_the_first_gpu_is_taken():
+    with pretend_cuda():
+        assert choose_devices(1, "gpu") in (1, [0])
