@@ -5,7 +5,6 @@ import functools
 import pytest
 import torch
 from lightning import Trainer
-from pretend_cuda import pretend_cuda
 from torch._dynamo.utils import counters
 
 from mtlface.door import config_folder
@@ -51,12 +50,3 @@ def test_a_compiled_backbone_is_a_few_whole_graphs(composed, counted, backbone):
     Trainer(max_epochs=2, **QUIET).fit(module, datamodule)
     assert 1 <= len(counted) <= MOST
     assert not counters["graph_break"]
-
-
-def test_small_convolutions_keep_their_layout_on_a_gpu(composed):
-    cfg = composed("experiment=tiny", "backbone=resnet18", "trainer=gpu")
-    with pretend_cuda():
-        datamodule = build_datamodule(cfg)
-        trunk = build_module(cfg, datamodule.table.labels).backbone.trunk
-    wide = [p for p in trunk.parameters() if p.ndim == 4]
-    assert wide and all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
