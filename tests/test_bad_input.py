@@ -133,6 +133,12 @@ def test_wrong_labels_of_ones_own_reader(door, tmp_path, monkeypatch, old, new, 
     assert_one_clear_line(door(*words, "task=[gender,age]", "name=own"), *named)
 
 
+def test_two_points_that_the_data_lacks(door, own_faces):
+    words = ["experiment=celeba_landmarks", f"data.root={own_faces}", "data.draw=null"]
+    answer = door(*words, "tasks.landmarks.eyes=[left_eye,noze]")
+    assert_one_clear_line(answer, "tasks.landmarks.eyes", "'nose'", "left_eye, right_eye, nose")
+
+
 def test_a_trace_is_shown_on_request(door, monkeypatch):
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")

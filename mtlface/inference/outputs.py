@@ -84,30 +84,20 @@ def _(task: NumberTask) -> dict[str, dict[str, Any]]:
 
 @exported.register
 def _(task: LandmarkTask, output: Tensor) -> dict[str, Tensor]:
-    # Not `task.points`: its len(output) would fix the batch size of an exported model.
-    points = output.float().view(output.shape[0], -1, 2)
-    if task.units != "disk_pixels":
-        # The size of the picture on disk plays no role between these two frames.
-        points = task.convert(points, points.new_ones(1, 2), task.units, "normalized")
-    return {task.label.name: points}
+    return {task.label.name: task.shares(output)}
 
 
 @described.register
 def _(task: LandmarkTask) -> dict[str, dict[str, Any]]:
-    on_disk = task.units == "disk_pixels"
-    how = (
-        "x, y in pixels of the picture before it was resized"
-        if on_disk
-        else "x, y as shares of the picture's width and height, from its left and top edges; in "
-        "pixels, counted from the centre of the first one: x * width - 0.5, y * height - 0.5"
-    )
     return {
         task.label.name: {
             "kind": "points",
             "shape": ["batch", len(task.label.names), 2],
             "names": list(task.label.names),
-            "unit": "pixels" if on_disk else "normalized",
-            "meaning": f"{how}; left and right are the picture's",
+            "unit": "normalized",
+            "meaning": "x, y as shares of the image's width and height, from its left and top "
+            "edges; in pixels of an image of any size, counted from the centre of the first one: "
+            "x * width - 0.5, y * height - 0.5; left and right are the image's",
         }
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 from typing_extensions import override
 
 from mtlface.data.schema import Points
+from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.tasks.metrics import (
     CumulativeErrorAUC,
     FailureRate,
@@ -20,88 +22,118 @@ from mtlface.tasks.metrics import (
 from mtlface.tasks.task import Batch, Task, spread_around
 
 EYES = ("left_eye", "right_eye")
-Units = Literal["normalized", "disk_pixels", "pixels"]
 
 
 class LandmarkTask(Task[Points]):
     """K points from 2K outputs, x before y.
 
-    Three frames meet here. The *working frame* is the picture as the network sees it, stretched to
-    `frame`; batches hold their points in its pixels. The *disk frame* is the picture as it lies on
-    disk; metrics and `predictions.csv` are in its pixels. The head's outputs, and so the loss, are
-    in `units`: `normalized` (0 is the left or top edge of the picture, 1 the right or bottom one),
-    `disk_pixels` or `pixels` (of the working frame).
+    What the network answers is a *share* of the image: 0 is its left or top edge, 1 its right or
+    bottom one, whatever its size. Pixels are made of shares and a size: those of the image on disk
+    for metrics and `predictions.csv`, those of the working size in batches. Pixel coordinates
+    count from the centre of the top left pixel, so that the edge lies half a pixel before it:
+    pixel = share · side − 0.5.
 
-    Metrics: `nme` divides by the distance of the ground truth's eye centres (inter-ocular) and is
-    there if the data has both eyes, as are `auc08` and `fr08`; `nme_image` divides by `image_side`;
-    `mse_px` is px² per coordinate in the disk frame; `mae`, `mse`, `rmse` are per coordinate in
-    normalized units.
+    The loss may be computed in pixels of one fixed size, as a study on images of that size did;
+    the head's raw numbers are then these pixels, for images of any size.
+
+    Metrics: `nme` divides by the distance of two points of the ground truth (inter-ocular) and is
+    there if the data has both, as are `auc08` and `fr08`; `nme_image` divides by a length of the
+    image; `mse_px` is px² per coordinate of the image on disk; `mae`, `mse`, `rmse` are per
+    coordinate in shares.
 
     Args:
-        units: What the head's outputs and the loss are measured in.
-        image_side: The length that `nme_image` divides by, in disk pixels; by default the square
-            root of the picture's area.
-        kwargs: As for `Task`; `loss` takes (points, points), both (B, K, 2), in `units`.
+        loss_size: Width and height in pixels of the image that the head's raw outputs and the
+            loss are measured on; None: both are shares.
+        image_side: What `nme_image` divides by, in pixels of `loss_size`; None: the square root
+            of the image's area.
+        eyes: The two points whose distance `nme` divides by; None: the eye centres, where the
+            data has them.
+        kwargs: As for `Task`; `loss` takes (points, points), both (B, K, 2).
+
+    Raises:
+        MtlfaceError: `eyes` are no two of the points, or `image_side` has no `loss_size`.
     """
 
     label_type = Points
     default_primary = "nme"
+    loss_sides: Tensor
+    frame_sides: Tensor
 
     def __init__(
-        self, *, units: Units = "normalized", image_side: float | None = None, **kwargs: Any
+        self,
+        *,
+        loss_size: Sequence[float] | None = None,
+        image_side: float | None = None,
+        eyes: Sequence[str | int] | None = None,
+        **kwargs: Any,
     ) -> None:
-        self.units = units
         self.image_side = image_side
         super().__init__(**kwargs)
+        self.eyes = self._indices(eyes)
         if self.eyes is None and self.primary == "nme":
             self.primary = "nme_image"
+        if loss_size is not None and (len(loss_size) != 2 or min(loss_size) <= 0):
+            raise MtlfaceError(
+                f"tasks.{self.name}.loss_size={list(loss_size)}: expected a width and a height in "
+                "pixels, for example [178,218], or null for shares of the image."
+            )
+        if image_side is not None and loss_size is None:
+            raise MtlfaceError(
+                f"tasks.{self.name}.image_side={image_side} is in pixels of loss_size, which is "
+                "null. Set both, for example loss_size=[178,218], or leave image_side=null."
+            )
+        self.in_pixels = loss_size is not None
+        # Buffers, because a tensor made of Python numbers in a step waits for the device; not in
+        # the checkpoint, because the config has them.
+        for name, sides in (("loss_sides", loss_size or (1, 1)), ("frame_sides", self.frame[::-1])):
+            self.register_buffer(name, torch.tensor([*map(float, sides)]), persistent=False)
+
+    def _indices(self, eyes: Sequence[str | int] | None) -> tuple[int, int] | None:
+        """The indices of the two points that `nme` is measured by, if there are any."""
+        names = self.label.names
+        if eyes is None:
+            if any(eye not in names for eye in EYES):
+                return None
+            return names.index(EYES[0]), names.index(EYES[1])
+        chosen = [str(eye) for eye in eyes]
+        absent = [eye for eye in chosen if eye not in names]
+        if absent:
+            raise MtlfaceError(
+                f"tasks.{self.name}.eyes names {', '.join(absent)}, which is not among the points "
+                f"of '{self.label.name}'.{did_you_mean(absent[0], list(names))} It has: "
+                f"{', '.join(names)}."
+            )
+        if len(set(chosen)) != 2 or len(chosen) != 2:
+            raise MtlfaceError(
+                f"tasks.{self.name}.eyes={chosen}: expected two different points, whose distance "
+                "the error is divided by."
+            )
+        return names.index(chosen[0]), names.index(chosen[1])
 
     @property
     @override
     def outputs(self) -> int:
         return 2 * len(self.label.names)
 
-    @property
-    def eyes(self) -> tuple[int, int] | None:
-        """The indices of the eye centres, if both are among the points."""
-        names = self.label.names
-        if any(eye not in names for eye in EYES):
-            return None
-        return names.index(EYES[0]), names.index(EYES[1])
+    def shares(self, output: Tensor) -> Tensor:
+        """Raw outputs (B, 2K) to shares of the image's width and height, (B, K, 2)."""
+        points = output.float().view(output.shape[0], -1, 2)
+        return to_shares(points, self.loss_sides) if self.in_pixels else points
 
-    def _sides(self, size: Tensor) -> dict[Units, Tensor]:
-        """Width and height of the picture in each unit, (B, 1, 2)."""
-        disk = size.float()[:, None]
-        # Filled where it lies: a tensor made of Python numbers would wait for the device.
-        working = torch.stack([torch.full_like(disk[..., 0], n) for n in self.frame[::-1]], dim=-1)
-        return {"normalized": torch.ones_like(working), "disk_pixels": disk, "pixels": working}
+    def loss_points(self, shares: Tensor) -> Tensor:
+        """Shares (B, K, 2) to what the head's raw outputs and the loss are measured in."""
+        return to_pixels(shares, self.loss_sides) if self.in_pixels else shares
 
-    def convert(self, points: Tensor, size: Tensor, source: Units, to: Units) -> Tensor:
-        """Moves points (B, K, 2) from one frame to another.
+    def true_shares(self, batch: Batch) -> Tensor:
+        """The targets as shares of the image, (B, K, 2); NaN where missing."""
+        return to_shares(batch[self.label.name], self.frame_sides)
 
-        Pixel coordinates count from the centre of the top left pixel, so that the picture's edge
-        lies half a pixel before it; normalized ones count from the edge.
-
-        Args:
-            points: x, y in the units of `source`.
-            size: (width, height) of each picture on disk, (B, 2).
-            source: The units that the points have.
-            to: The units that they get.
-        """
-        if source == to:
-            return points
-        sides = self._sides(size)
-        edge = {"normalized": 0.0, "disk_pixels": 0.5, "pixels": 0.5}
-        return (points + edge[source]) / sides[source] * sides[to] - edge[to]
-
-    def points(self, output: Tensor, size: Tensor, to: Units) -> Tensor:
-        """Raw outputs (B, 2K) to points (B, K, 2) in any units."""
-        found = output.float().view(len(output), -1, 2)
-        return self.convert(found, size, self.units, to)
+    def _on_disk(self, shares: Tensor, size: Tensor) -> Tensor:
+        return to_pixels(shares, size[:, None])
 
     @override
     def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        target = self.convert(batch[self.label.name], batch["size"], "pixels", self.units)
+        target = self.loss_points(self.true_shares(batch))
         mask = target.isfinite()
         # A NaN target would poison the gradient even where the mask drops its loss.
         known = torch.where(mask, target, 0.0)
@@ -126,52 +158,64 @@ class LandmarkTask(Task[Points]):
 
     @override
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        size = batch["size"]
-        points = self.points(output, size, "disk_pixels")
-        truth = self.convert(batch[self.label.name], size, "pixels", "disk_pixels")
-        mask, sides = truth.isfinite(), self._image_sides(size)[:, None, None]
-        part, part_truth = points / size[:, None], truth / size[:, None]
+        size, shares, true_shares = batch["size"], self.shares(output), self.true_shares(batch)
+        points, truth = self._on_disk(shares, size), self._on_disk(true_shares, size)
+        mask = truth.isfinite()
         views = {
             "mse_px": (points[mask], truth[mask]),
-            "nme_image": (points / sides, truth / sides),
-            **dict.fromkeys(("mae", "mse", "rmse"), (part[mask], part_truth[mask])),
+            "nme_image": self._by_image(shares, true_shares, size),
+            **dict.fromkeys(("mae", "mse", "rmse"), (shares[mask], true_shares[mask])),
         }
         for name, metric in metrics.items():
             metric.update(*views.get(name, (points, truth)))
 
-    def _image_sides(self, size: Tensor) -> Tensor:
-        area = size.float().prod(dim=1).sqrt()
-        return area if self.image_side is None else torch.full_like(area, self.image_side)
+    def _by_image(self, shares: Tensor, truth: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Points and truth in units of the length that `nme_image` divides by, (B, K, 2)."""
+        if self.image_side is None:
+            sides = (size.float() / size.float().prod(dim=1, keepdim=True).sqrt())[:, None]
+        else:
+            sides = self.loss_sides / self.image_side
+        return shares * sides, truth * sides
 
     @override
     def constant(self, batch: Batch) -> Tensor:
-        points = self.convert(batch[self.label.name], batch["size"], "pixels", self.units)
+        points = self.loss_points(self.true_shares(batch))
         return points.nanmean(dim=0).nan_to_num(0.0).flatten()
 
     @override
     def spread(self, batch: Batch) -> Tensor:
-        points = self.convert(batch[self.label.name], batch["size"], "pixels", self.units)
+        points = self.loss_points(self.true_shares(batch))
         return spread_around(self.constant(batch), points.flatten(1))
 
     @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
-        points = self.points(output, size, "disk_pixels").cpu().numpy()
+        points = self._on_disk(self.shares(output), size).cpu().numpy()
         return dict(zip(self.label.columns, points.reshape(len(points), -1).T, strict=True))
 
     @override
     def truth(self, batch: Batch) -> dict[str, np.ndarray]:
-        points = self.convert(batch[self.label.name], batch["size"], "pixels", "disk_pixels")
+        points = self._on_disk(self.true_shares(batch), batch["size"])
         flat = points.cpu().numpy().reshape(len(points), -1)
         return {f"{name}_true": flat[:, k] for k, name in enumerate(self.label.columns)}
 
     @override
     def error(self, output: Tensor, batch: Batch) -> Tensor:
-        size = batch["size"]
-        truth = self.convert(batch[self.label.name], size, "pixels", "disk_pixels")
-        sides = self._image_sides(size) if self.eyes is None else self.eyes
-        return picture_nme(self.points(output, size, "disk_pixels"), truth, sides)
+        size, shares, truth = batch["size"], self.shares(output), self.true_shares(batch)
+        if self.eyes is None:
+            return picture_nme(*self._by_image(shares, truth, size), 1.0)
+        return picture_nme(self._on_disk(shares, size), self._on_disk(truth, size), self.eyes)
 
     @property
     @override
     def prediction_columns(self) -> tuple[str, ...]:
         return self.label.columns
+
+
+def to_shares(pixels: Tensor, sides: Tensor) -> Tensor:
+    """Points in pixels, counted from the centre of the first, to shares of the sides."""
+    return (pixels + 0.5) / sides
+
+
+def to_pixels(shares: Tensor, sides: Tensor) -> Tensor:
+    """Shares of the sides to points in pixels, counted from the centre of the first."""
+    return shares * sides - 0.5

@@ -11,21 +11,33 @@ from sklearn import metrics as sklearn
 from torch import nn
 
 from mtlface.data.schema import Labels, Points
+from mtlface.errors import MtlfaceError
 from mtlface.models import linear_head, mlp_head
 from mtlface.tasks import LandmarkTask
+from mtlface.tasks.landmarks import to_pixels, to_shares
 
 FRAME = (32, 48)  # height, width
-UNITS = ("normalized", "disk_pixels", "pixels")
+LOSS_SIZES = (None, (178, 218), (48, 32))  # shares, CelebA's pixels, those of the working size
 POINTS = Points("landmarks", ("left_eye", "right_eye", "nose"), (("left_eye", "right_eye"),))
 NAN = float("nan")
 
 
-def task_of(units="normalized", label=POINTS, in_features=4, head=linear_head, **settings):
+def task_of(loss_size=None, label=POINTS, in_features=4, head=linear_head, **settings):
     torch.manual_seed(0)
     return LandmarkTask(
         name="landmarks", label="landmarks", labels=Labels([label]), in_features=in_features,
-        frame=FRAME, head=head, loss=nn.MSELoss(reduction="none"), units=units, **settings,
+        frame=FRAME, head=head, loss=nn.MSELoss(reduction="none"), loss_size=loss_size, **settings,
     )  # fmt: skip
+
+
+def output_of(task, points):
+    """The raw outputs of a head that says these points, in pixels of the working size."""
+    return task.loss_points(to_shares(points, torch.tensor(FRAME[::-1]))).flatten(1)
+
+
+def said_by(task, output):
+    """What raw outputs say, in pixels of the working size."""
+    return to_pixels(task.shares(output), torch.tensor(FRAME[::-1]))
 
 
 def some(task, n=53, missing=0.0):
@@ -35,8 +47,7 @@ def some(task, n=53, missing=0.0):
     truth = torch.rand(n, 3, 2, generator=draw) * 28 + 2
     said = truth + torch.randn(n, 3, 2, generator=draw)
     truth[torch.rand(n, generator=draw) < missing] = NAN
-    output = task.convert(said, size, "pixels", task.units).flatten(1)
-    return output, {"landmarks": truth, "size": size}
+    return output_of(task, said), {"landmarks": truth, "size": size}
 
 
 def on_disk(points, size):
@@ -47,31 +58,54 @@ def on_disk(points, size):
 
 @given(
     x=st.floats(-50, 300), y=st.floats(-50, 300), width=st.integers(1, 999),
-    height=st.integers(1, 999), source=st.sampled_from(UNITS), to=st.sampled_from(UNITS),
+    height=st.integers(1, 999), loss_size=st.sampled_from(LOSS_SIZES),
 )  # fmt: skip
-def test_there_and_back_is_where_it_was(x, y, width, height, source, to):
-    task, size = task_of(), torch.tensor([[width, height]], dtype=torch.float64)
+def test_there_and_back_is_where_it_was(x, y, width, height, loss_size):
+    task, sides = task_of(loss_size), torch.tensor([width, height], dtype=torch.float64)
     point = torch.tensor([[[x, y]]], dtype=torch.float64)
-    moved = task.convert(task.convert(point, size, source, to), size, to, source)
-    torch.testing.assert_close(moved, point, rtol=1e-4, atol=1e-3)
+    shares = to_shares(point, sides)
+    torch.testing.assert_close(to_pixels(shares, sides), point, rtol=1e-6, atol=1e-6)
+    raw = task.loss_points(shares).flatten(1)
+    torch.testing.assert_close(task.shares(raw).double(), shares, rtol=1e-4, atol=1e-5)
 
 
-def test_the_corners_of_the_picture_in_every_frame():
-    task, size = task_of(), torch.tensor([[178.0, 218.0]])
+def test_the_corners_of_the_image_in_pixels():
     corners = torch.tensor([[[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]]])
-    disk = task.convert(corners, size, "normalized", "disk_pixels")
-    working = task.convert(corners, size, "normalized", "pixels")
+    disk = to_pixels(corners, torch.tensor([178.0, 218.0]))
     assert disk.tolist() == [[[-0.5, -0.5], [177.5, 217.5], [88.5, 108.5]]]
-    assert working.tolist() == [[[-0.5, -0.5], [47.5, 31.5], [23.5, 15.5]]]
 
 
-@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_the_same_answer_on_a_larger_image_is_as_much_further_from_its_edge(loss_size):
+    task = task_of(loss_size, image_side=loss_size and 224)
+    output = output_of(task, torch.rand(2, 3, 2) * 30).repeat(3, 1)
+    size = torch.tensor([[178.0, 218.0], [356.0, 436.0], [89.0, 109.0]]).repeat_interleave(2, dim=0)
+    columns = task.columns(output, size)
+    for name in POINTS.columns:
+        whole, twice, half = columns[name].reshape(3, 2)
+        np.testing.assert_allclose(twice, 2 * whole + 0.5, rtol=1e-4)
+        np.testing.assert_allclose(half, whole / 2 - 0.25, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_errors_in_lengths_of_the_image_do_not_depend_on_its_size(measured, loss_size):
+    task = task_of(loss_size, image_side=loss_size and 224)
+    output, batch = some(task)
+    batch["size"][:] = torch.tensor([178.0, 218.0])
+    large = batch | {"size": 2 * batch["size"]}
+    small, twice = measured(task, output, batch), measured(task, output, large)
+    assert twice.pop("mse_px") == pytest.approx(4 * small.pop("mse_px"), rel=1e-5)
+    assert twice == pytest.approx(small, rel=1e-5)
+    assert torch.equal(task.elements(output, batch)[0], task.elements(output, large)[0])
+
+
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-def test_metrics_agree_with_those_worked_out_by_hand(measured, units, missing):
-    task = task_of(units)
+def test_metrics_agree_with_those_worked_out_by_hand(measured, loss_size, missing):
+    task = task_of(loss_size)
     output, batch = some(task, missing=missing)
     size, known = batch["size"], batch["landmarks"].isfinite().all(dim=(1, 2))
-    said = task.convert(output.view(-1, 3, 2), size, units, "pixels")
+    said = said_by(task, output)
     a, b = on_disk(said, size)[known], on_disk(batch["landmarks"], size)[known]
     sides = size.double().numpy()[known]
     nme, nme_image = [], []
@@ -95,27 +129,27 @@ def test_metrics_agree_with_those_worked_out_by_hand(measured, units, missing):
 
 
 def test_image_side_sets_what_nme_image_divides_by(measured):
-    plain, seed = task_of(), task_of(image_side=224)
+    plain, study = task_of((178, 218)), task_of((178, 218), image_side=224)
     output, batch = some(plain, n=1)
     ratio = measured(plain, output, batch, 1)["nme_image"] * math.sqrt(178 * 218)
-    assert measured(seed, output, batch, 1)["nme_image"] * 224 == pytest.approx(ratio, rel=1e-6)
+    assert measured(study, output, batch, 1)["nme_image"] * 224 == pytest.approx(ratio, rel=1e-6)
 
 
-@pytest.mark.parametrize("units", UNITS)
-def test_the_loss_is_measured_in_the_units(units):
-    task = task_of(units)
-    size = torch.tensor([[96.0, 64.0]])
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_the_loss_is_measured_on_an_image_of_the_loss_size(loss_size):
+    task = task_of(loss_size)
     truth = torch.full((1, 3, 2), 10.0)
     said = truth + torch.tensor([2.0, 0.0])  # two working pixels to the right
-    batch = {"landmarks": truth, "size": size}
-    output = task.convert(said, size, "pixels", units).flatten(1)
-    off = {"normalized": 2 / 48, "disk_pixels": 4.0, "pixels": 2.0}[units]
-    assert task.losses(output, batch)[0].item() == pytest.approx(off**2 / 2, rel=1e-4)
+    off = 2 / 48 * (1 if loss_size is None else loss_size[0])
+    for size in ([96.0, 64.0], [178.0, 218.0]):
+        batch = {"landmarks": truth, "size": torch.tensor([size])}
+        loss = task.losses(output_of(task, said), batch)[0].item()
+        assert loss == pytest.approx(off**2 / 2, rel=1e-3)
 
 
-@pytest.mark.parametrize("units", UNITS)
-def test_missing_rows_cost_nothing(units, assert_missing_rows_cost_nothing):
-    task = task_of(units)
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_missing_rows_cost_nothing(loss_size, assert_missing_rows_cost_nothing):
+    task = task_of(loss_size)
     output, batch = some(task, missing=0.3)
     known = batch["landmarks"].isfinite().all(dim=(1, 2))
     assert_missing_rows_cost_nothing(task, output, batch, known)
@@ -139,23 +173,23 @@ def test_nothing_labelled_is_free(assert_nothing_labelled_is_free):
     assert_nothing_labelled_is_free(task, output, empty)
 
 
-@pytest.mark.parametrize("units", UNITS)
-def test_the_constant_predictor_says_the_mean_face(units):
-    task = task_of(units)
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_the_constant_predictor_says_the_mean_face(loss_size):
+    task = task_of(loss_size)
     _, batch = some(task, missing=0.3)
     found = task.constant(batch)
     assert found.shape == (6,)
-    in_units = task.convert(batch["landmarks"], batch["size"], "pixels", units).double()
+    in_units = output_of(task, batch["landmarks"]).view(-1, 3, 2).double()
     known = in_units.isfinite().all(dim=(1, 2))
     torch.testing.assert_close(found.double(), in_units[known].mean(dim=0).flatten())
 
 
-@pytest.mark.parametrize("units", UNITS)
-def test_columns_are_in_pixels_of_the_picture_on_disk(units):
-    task = task_of(units)
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_columns_are_in_pixels_of_the_picture_on_disk(loss_size):
+    task = task_of(loss_size)
     output, batch = some(task, n=4)
     columns = task.columns(output, batch["size"])
-    said = task.convert(output.view(-1, 3, 2), batch["size"], units, "pixels")
+    said = said_by(task, output)
     flat = on_disk(said, batch["size"]).reshape(4, 6)
     assert tuple(columns) == task.prediction_columns == POINTS.columns
     np.testing.assert_allclose(np.stack([*columns.values()], axis=1), flat, rtol=1e-4)
@@ -192,9 +226,9 @@ def test_start_at_mean_starts_the_head_at_the_mean_face():
     assert torch.equal(task(torch.zeros(1, 4))[0], task.constant(batch))
 
 
-@pytest.mark.parametrize("units", UNITS)
-def test_a_head_that_starts_at_the_mean_face_errs_by_no_more_than_that_face(units):
-    task = task_of(units, start_at_mean=True, in_features=512, head=mlp_head)
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_a_head_that_starts_at_the_mean_face_errs_by_no_more_than_that_face(loss_size):
+    task = task_of(loss_size, start_at_mean=True, in_features=512, head=mlp_head)
     weights = task.head[-1].weight.clone()
     _, batch = some(task, missing=0.2)
     task.initialise(batch)
@@ -203,15 +237,47 @@ def test_a_head_that_starts_at_the_mean_face_errs_by_no_more_than_that_face(unit
     assert ((output - task.constant(batch)).square().mean(dim=0).sqrt() < task.spread(batch)).all()
     output.square().sum().backward()
     assert features.grad.abs().min() > 0, "no gradient reaches the trunk"
-    if units != "normalized":
+    if loss_size is not None:
         assert torch.equal(task.head[-1].weight, weights), "points vary by more than a pixel"
 
 
-@pytest.mark.parametrize("units", UNITS)
-def test_the_spread_is_the_standard_deviation_of_the_points_that_are_known(units):
-    task = task_of(units)
+@pytest.mark.parametrize("loss_size", LOSS_SIZES)
+def test_the_spread_is_the_standard_deviation_of_the_points_that_are_known(loss_size):
+    task = task_of(loss_size)
     _, batch = some(task, missing=0.2)
-    points = task.convert(batch["landmarks"], batch["size"], "pixels", units).flatten(1).numpy()
+    points = output_of(task, batch["landmarks"]).numpy()
     np.testing.assert_allclose(task.spread(batch), np.nanstd(points, axis=0), rtol=1e-4)
     batch["landmarks"][:] = NAN
     assert torch.equal(task.spread(batch), torch.ones(6))
+
+
+SIXTY_EIGHT = Points("landmarks", tuple(str(k) for k in range(1, 69)))
+
+
+def test_nme_is_measured_by_the_two_points_that_were_chosen(measured):
+    task = task_of(label=SIXTY_EIGHT, eyes=[37, 46])  # the outer corners
+    draw = torch.Generator().manual_seed(1)
+    truth = torch.rand(5, 68, 2, generator=draw) * 28
+    said = truth + torch.randn(5, 68, 2, generator=draw)
+    size = torch.tensor([[178.0, 218.0]]).expand(5, 2)
+    a, b = on_disk(said, size), on_disk(truth, size)
+    between = np.linalg.norm(b[:, 36] - b[:, 45], axis=1)
+    nme = np.mean(np.linalg.norm(a - b, axis=2).mean(axis=1) / between)
+    found = measured(task, output_of(task, said), {"landmarks": truth, "size": size})
+    assert task.primary == "nme" and found["nme"] == pytest.approx(nme, rel=1e-5)
+    assert task_of(label=SIXTY_EIGHT).primary == "nme_image"
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"eyes": ["left_eye", "right_ear"]}, "Did you mean 'right_eye'"),
+        ({"eyes": ["nose", "nose"]}, "two different points"),
+        ({"eyes": ["nose"]}, "two different points"),
+        ({"image_side": 224}, "Set both"),
+        ({"loss_size": [178]}, "a width and a height"),
+    ],
+)
+def test_settings_that_mean_nothing_are_one_clear_error(settings, named):
+    with pytest.raises(MtlfaceError, match=named):
+        task_of(**settings)

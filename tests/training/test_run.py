@@ -193,7 +193,7 @@ def test_a_test_split_of_one_class_has_no_auroc_and_the_file_says_null(train, ow
     [
         (["task=[]"], "No task is chosen"),
         (["task=[age]"], "label 'age', which this data does not have"),
-        (["task=[gender]", "+tasks.landmarks.units=pixels"], "tasks.landmarks has settings"),
+        (["task=[gender]", "+tasks.landmarks.image_side=224"], "tasks.landmarks has settings"),
         (["data.points=[left_eye,right_eye,nse]"], "Did you mean 'nose'"),
         (["data.attributes=[Smilling]"], "Did you mean 'Smiling'"),
         (["task=[attributes]", "data.attributes=[]"], "label 'attributes'"),
