@@ -64,7 +64,8 @@ class CelebA:
         attributes: Which of `ATTRIBUTES` the label `attributes` has, or "all"; may be empty.
         identity: Whether to read `identity_CelebA.txt` into `identity` and `person`; the official
             splits share no person.
-        size: Width and height in pixels that points must lie in, or None not to check them.
+        size: Width and height in pixels of the images that the landmark file is for, which all
+            images must have; None: the points are in pixels of each image, of any size.
 
     Raises:
         MtlfaceError: A point or attribute is unknown or named twice, or one of a mirror pair lacks
@@ -80,7 +81,7 @@ class CelebA:
     points: Sequence[str] = POINTS
     attributes: Sequence[str] | str = "all"
     identity: bool = False
-    size: Sequence[int] | None = (178, 218)
+    size: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         attributes = ATTRIBUTES if self.attributes == "all" else self.attributes
@@ -128,7 +129,7 @@ class CelebA:
         files["partition"], values["partition"] = partitions(files["partition"])
         if self.points:
             label = self.labels()["landmarks"]
-            files["points"], values["points"] = positions(files["points"], label, self.size)
+            files["points"], values["points"] = positions(files["points"], label)
         if self.identity:
             people = files["identity"].frame["identity"].fillna("")
             values["identity"] = people.to_numpy(dtype=np.str_)

@@ -103,28 +103,21 @@ def partitions(file: LabelFile) -> tuple[LabelFile, np.ndarray]:
     return kept, numbers[~bad].astype(np.int64)
 
 
-def positions(
-    file: LabelFile, label: Label, size: Sequence[int] | None
-) -> tuple[LabelFile, np.ndarray]:
+def positions(file: LabelFile, label: Label) -> tuple[LabelFile, np.ndarray]:
     """The points' x and y, float32 (N, 2K).
 
-    Rows with a point outside the image, all points in one place (0, 0 where a detector failed) or
-    both eyes in one place are left out.
+    Rows with a negative coordinate, all points in one place (0, 0 where a detector failed) or both
+    eyes in one place are left out. Whether points lie in their images shows when the images' sizes
+    are known.
 
     Args:
         file: The landmark file.
         label: The points; its columns are x and y of each in turn.
-        size: The picture's width and height, or None if they are not known.
     """
     columns = label.columns
     numbers, unreadable = file.numbers(columns)
-    bad = np.asarray(unreadable.any(axis=1))
-    reason = "a point is no pair of numbers"
-    if size is not None:
-        last = np.tile(np.asarray(size) - 1, len(columns) // 2)
-        bad = np.logical_or(bad, ((numbers < 0) | (numbers > last)).any(axis=1))
-        reason = f"a point does not lie in the picture of {size[0]}×{size[1]} pixels"
-    file, numbers = file.without(bad, reason), numbers[~bad]
+    bad = np.asarray(unreadable.any(axis=1) | (numbers < 0).any(axis=1))
+    file, numbers = file.without(bad, "a point is no pair of numbers from 0 on"), numbers[~bad]
     same = label.degenerate(pd.DataFrame(numbers, columns=list(columns)))
     return file.without(same, "all points, or both eyes, are in one place"), numbers[~same]
 

@@ -22,6 +22,7 @@ from mtlface.data.batch import Batch, Split
 from mtlface.data.draws import limited, seeded_draw
 from mtlface.data.loaders import DeviceLoader, worker_loader
 from mtlface.data.pixels import PixelStore, open_store
+from mtlface.data.point_frame import misplaced
 from mtlface.data.sampler import BatchSampler
 from mtlface.data.schema import Points
 from mtlface.data.settings import Loader, OnBadImage, check_settings
@@ -174,6 +175,7 @@ class FaceDataModule(LightningDataModule):
             images = table.frame["image"].tolist()
             store = open_store(images, table.root, self.image_size, self.cache, self.workers)
             table, stored = self._without_bad(table, store)
+            table, stored = self._without_misplaced(table, stored, store)
             _warn_of(table.omitted)
             for remark in table.remarks:
                 log.warning("%s: %s.", table.root, remark)
@@ -201,6 +203,28 @@ class FaceDataModule(LightningDataModule):
             )
         omitted = [Omission(bad.image, None, bad.reason) for bad in store.bad]
         return table.keep(kept, omitted), kept
+
+    def _without_misplaced(
+        self, table: FaceTable, stored: np.ndarray, store: PixelStore
+    ) -> tuple[FaceTable, np.ndarray]:
+        """Leaves out images whose points are not theirs; more than a few are an error."""
+        frame, declared = (getattr(self.reader, name, None) for name in ("face_frame", "size"))
+        found = misplaced(table, store.sizes[stored], frame, declared)
+        if not found:
+            return table, stored
+        images, share = table.frame["image"], len(found) / len(table)
+        if self.on_bad_image == "raise" or share > self.max_bad_fraction:
+            row, reason = next(iter(found.items()))
+            raise MtlfaceError(
+                f"The points of {len(found)} of {len(table)} images in {table.root} are not those "
+                f"of the images, first {images[row]}: {reason}. Take the original images, or "
+                "scale the points of the label file as the images were scaled; where the reader "
+                "has points to choose, data.points=[] does without them. Points are in pixels of "
+                "the upright image."
+            )
+        omitted = [Omission(images[row], None, reason) for row, reason in found.items()]
+        kept = np.setdiff1d(np.arange(len(table)), list(found))
+        return table.keep(kept, omitted), stored[kept]
 
     def prepare_data(self) -> None:
         """Builds what is not there yet; Lightning calls it on one process a machine."""

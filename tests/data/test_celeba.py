@@ -217,8 +217,7 @@ def test_an_empty_cell_is_a_missing_label(tmp_path):
         (ATTR, "000002.jpg,-1", "000002.jpg,maybe", "maybe"),
         (ATTR, "000002.jpg,-1", "000002.jpg,inf", "inf"),
         (ATTR, "000002.jpg,-1", "000002.jpg", "fields"),
-        (POINTS, "000002.jpg,70", "000002.jpg,178", "178×218"),
-        (POINTS, "000002.jpg,70", "000002.jpg,-3", "178×218"),
+        (POINTS, "000002.jpg,70", "000002.jpg,-3", "a point is no pair of numbers from 0 on"),
         (POINTS, "000002.jpg,70", "000002.jpg,left", "point"),
         (SPLIT, "000002.jpg,1", "000002.jpg,3", "expected 0, 1 or 2"),
         (SPLIT, "000002.jpg,1", "000002.jpg,0.5", "expected 0, 1 or 2"),
@@ -234,12 +233,6 @@ def test_a_bad_row_is_left_out_by_name(tmp_path, name, old, new, said):
     kept = [f"00000{i}.jpg" for i in (1, 3, 4, 5, 6)]
     assert [image.split("/")[-1] for image in table.frame["image"]] == kept
     assert any(said in reason for reason in reasons(table))
-
-
-def test_points_are_not_checked_against_an_unknown_size(tmp_path):
-    edit(celeba(tmp_path) / POINTS, "000002.jpg,70", "000002.jpg,500")
-    table = CelebA(size=None).read(tmp_path, 0)
-    assert table.frame["left_eye_x"][1] == 500
 
 
 @pytest.mark.parametrize(
