@@ -5,8 +5,6 @@ which refuses damaged data instead of filling the rest with grey. Everything els
 Pillow, see `mtlface.data.decode_pillow`.
 """
 
-from functools import lru_cache
-
 import numpy as np
 import simplejpeg
 import torch
@@ -21,9 +19,6 @@ from mtlface.data.decode_pillow import (
 )
 
 __all__ = ["MAX_PIXELS", "BadImageError", "decode", "decode_resized"]
-
-_EDGE_TOLERANCE = 1 / 8
-"""Largest shift of the right or lower edge that scaled decoding may cause, in target pixels."""
 
 _MAX_SCANS = 100
 """Encoders write about ten; each costs a pass over all pixels, so a small file could take hours."""
@@ -45,19 +40,18 @@ def decode(data: bytes) -> np.ndarray:
         BadImageError: The file is empty, truncated, damaged, of no known format, or has more than
             `MAX_PIXELS` pixels or 100 JPEG scans (refused before anything is decoded).
     """
-    if (header := _plain_jpeg_header(data)) is None:
+    if _plain_jpeg_header(data) is None:
         return _upright(*decode_with_pillow(data))
-    return _upright(_decode_jpeg(data, header), exif_orientation(data))
+    return _upright(_decode_jpeg(data), exif_orientation(data))
 
 
 def decode_resized(data: bytes, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
     """Decodes a picture and stretches it to a working size.
 
-    The resize is bilinear with antialiasing and agrees with `PIL.Image.resize(…, BILINEAR)` to one
-    grey level. A JPEG at least twice as large as the target is decoded at 1/2, 1/4 or 1/8 of its
-    size first (the scaling of the JPEG transform itself), unless rounding its odd sides would move
-    the right or lower edge by more than an eighth of a target pixel. Such pictures differ from
-    Pillow's by about one grey level on average.
+    The resize is bilinear with antialiasing and agrees with `PIL.Image.resize(…, BILINEAR)`: fewer
+    than one value in a hundred differs, by one grey level. JPEGs are decoded at their full size:
+    libjpeg's scaled decoding is faster for large images, but a network exported to others would
+    then see other pixels than it was trained on.
 
     Args:
         data: The whole file.
@@ -75,7 +69,7 @@ def decode_resized(data: bytes, size: tuple[int, int]) -> tuple[np.ndarray, tupl
     orientation = exif_orientation(data)
     sideways = orientation >= 5
     lying = (size[1], size[0]) if sideways else size
-    pixels = _resize(_decode_jpeg(data, _scaled_down(header, lying)), lying)
+    pixels = _resize(_decode_jpeg(data), lying)
     height, width = header
     return _upright(pixels, orientation), (height, width) if sideways else (width, height)
 
@@ -96,10 +90,10 @@ def _plain_jpeg_header(data: bytes) -> tuple[int, int] | None:
     return (height, width) if colorspace in ("YCbCr", "RGB", "Gray") else None
 
 
-def _decode_jpeg(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """Pixels of a JPEG as they lie, at the smallest scale that is at least `size`."""
+def _decode_jpeg(data: bytes) -> np.ndarray:
+    """Pixels of a JPEG as they lie."""
     try:
-        pixels: np.ndarray = simplejpeg.decode_jpeg(data, min_height=size[0], min_width=size[1])
+        pixels: np.ndarray = simplejpeg.decode_jpeg(data)
     except ValueError as error:
         reason = str(error)
         # Stray bytes between segments leave the picture whole; Pillow still refuses a short one.
@@ -107,21 +101,6 @@ def _decode_jpeg(data: bytes, size: tuple[int, int]) -> np.ndarray:
             raise BadImageError(f"truncated or damaged JPEG ({reason})") from error
         pixels, _ = decode_with_pillow(data)
     return pixels
-
-
-@lru_cache(maxsize=1024)  # the pictures of a set have few sizes
-def _scaled_down(picture: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """Height and width to decode a JPEG at: a power of two smaller, but no smaller than target."""
-    if picture[0] < 2 * target[0] or picture[1] < 2 * target[1]:
-        return picture
-    for factor in (8, 4, 2):
-        scaled = (-(-picture[0] // factor), -(-picture[1] // factor))
-        if all(
-            side >= factor * aim and (small - side / factor) * aim / small <= _EDGE_TOLERANCE
-            for side, small, aim in zip(picture, scaled, target, strict=True)
-        ):
-            return scaled
-    return picture
 
 
 def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -24,7 +24,7 @@ from mtlface.errors import MtlfaceError
 
 __all__ = ["BadImage", "PixelStore", "open_store"]
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 """Part of every key: raised when the same files are to give other pixels or another layout."""
 
 log = logging.getLogger(__name__)

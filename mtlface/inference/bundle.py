@@ -19,6 +19,17 @@ from mtlface.inference.outputs import described_all
 from mtlface.inference.portable import INPUT, export_onnx, export_program, portable
 from mtlface.training.result import read_result
 
+PREPROCESSING = (
+    "decode at full size, without libjpeg's scaling (no Image.draft)",
+    "turn upright by the EXIF orientation: PIL.ImageOps.exif_transpose(image)",
+    "where there is transparency, composite on white; 16-bit grey is divided by 257",
+    "image.convert('RGB')",
+    "stretch the whole image, without keeping its ratio: image.resize((width, height), "
+    "PIL.Image.Resampling.BILINEAR), which antialiases",
+    "to NCHW of the dtype above, values 0 to 255, not normalised",
+)
+"""What `predict` does to an image with crop=none, as steps that anybody can take with Pillow."""
+
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
@@ -88,7 +99,7 @@ def describe(network: Network, dtype: str = "uint8") -> dict[str, Any]:
     height, width = network.frame
     backbone = network.module.backbone
     return {
-        "schema": 1,
+        "schema": 2,
         "input": {
             "name": INPUT,
             "dtype": dtype,
@@ -96,8 +107,7 @@ def describe(network: Network, dtype: str = "uint8") -> dict[str, Any]:
             "shape": ["batch", 3, height, width],
             "channels": "RGB",
             "range": [0, 255],
-            "resize": "stretch the whole upright picture to width x height, bilinear with "
-            "antialiasing, as PIL.Image.resize((width, height), BILINEAR) does",
+            "preprocessing": PREPROCESSING,
             "normalisation": {
                 "where": "inside the model: do not normalise",
                 "mean": backbone.mean.tolist(),

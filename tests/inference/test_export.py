@@ -27,7 +27,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 bundle, pictures = Path(sys.argv[1]), sys.argv[2:]
 labels = json.loads((bundle / "labels.json").read_text())
@@ -36,7 +36,7 @@ _, _, height, width = entry["shape"]
 batch = []
 sizes = []
 for path in pictures:
-    image = Image.open(path).convert(entry["channels"])
+    image = ImageOps.exif_transpose(Image.open(path)).convert(entry["channels"])
     sizes.append(image.size)
     batch.append(np.asarray(image.resize((width, height), Image.BILINEAR)).transpose(2, 0, 1))
 batch = np.stack(batch).astype(entry["dtype"])
@@ -66,12 +66,20 @@ def bundle(trained, tmp_path_factory):
     return folder
 
 
-def test_a_process_without_mtlface_gets_the_same_predictions(bundle, predictor, pictures, tmp_path):
-    # PNG: predict decodes a large JPEG at half its size first, Pillow at its full size.
-    names = [tmp_path / f"{path.stem}.png" for path in pictures]
-    for path, name in zip(pictures, names, strict=True):
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_process_without_mtlface_gets_the_same_predictions(
+    bundle, predictor, pictures, tmp_path, kind
+):
+    names = [tmp_path / f"{path.stem}.{kind}" for path in pictures]
+    turned = Image.Exif()
+    turned[0x0112] = 8
+    for k, (path, name) in enumerate(zip(pictures, names, strict=True)):
         with Image.open(path) as image:
-            image.save(name)
+            # Of phone size and of its own, upright and lying down, full of detail.
+            image = image.resize((1780, 2180)) if k % 2 else image
+            noise = np.random.default_rng(k).integers(-40, 41, (image.height, image.width, 1))
+            image = Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+            image.save(name, exif=turned if k % 3 == 0 else Image.Exif())
     # Isolated, outside the checkout: mtlface could not be found if it were asked for.
     command = [sys.executable, "-I", "-c", STRANGER, str(bundle), *map(str, names)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -79,11 +87,11 @@ def test_a_process_without_mtlface_gets_the_same_predictions(bundle, predictor, 
     theirs, own = pd.DataFrame(json.loads(ended.stdout)), predictor.predict(names)
     columns = [column for column in own if column not in ("image", "error")]
     assert set(theirs) == set(columns)
-    # Pillow's resize and ours agree to one grey level of 255, the networks to 1e-4.
+    # One value in a few hundred differs by a grey level after the resize.
     assert (theirs["gender"] == own["gender"]).all()
-    assert np.abs(theirs["gender_probability"] - own["gender_probability"]).max() < 0.005
+    assert np.abs(theirs["gender_probability"] - own["gender_probability"]).max() < 1e-3
     points = [column for column in columns if column[-2:] in ("_x", "_y")]
-    assert (theirs[points] - own[points]).abs().max(axis=None) < 0.25
+    assert (theirs[points] - own[points]).abs().max(axis=None) < 0.5
 
 
 def test_onnx_and_program_agree_with_the_network_for_any_batch(bundle, network):
@@ -148,7 +156,7 @@ def test_every_kind_of_task_is_described_and_exported_for_any_batch(composed, id
     if identity != "identity":
         pytest.importorskip("pytorch_metric_learning")
     config = composed("experiment=tiny", f"task=[gender_ce,landmarks,attributes,age,{identity}]")
-    config.tasks.landmarks.units = "disk_pixels"
+    config.tasks.landmarks.loss_size = [178, 218]
     labels = Labels(
         [
             Binary("gender", ("female", "male")),
@@ -175,7 +183,7 @@ def test_every_kind_of_task_is_described_and_exported_for_any_batch(composed, id
         assert ["batch", *answers[name].shape[1:]] == meaning["shape"]
     for ours, theirs in [
         (answers["gender_probability"], columns["gender_probability"]),
-        (answers["landmarks"][:, 1, 0], columns["right_eye_x"]),
+        (answers["landmarks"][:, 1, 0] * 178 - 0.5, columns["right_eye_x"]),
         (answers["attributes_probability"][:, 1], columns["Bald_probability"]),
         (answers["age"], columns["age"]),
         (answers["identity_probability"].max(dim=1).values, columns["identity_probability"]),
