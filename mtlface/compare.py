@@ -101,7 +101,8 @@ def compare_runs(options: Options) -> Path:
             "folder with output=…."
         ) from error
     written = "comparison.html, .md, .csv" + (" and figures/" if drawn else "")
-    console.print(f"Report: {output}/ ({written})", highlight=False, soft_wrap=True)
+    shown = f"Report: {output}/ ({written})"
+    console.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
     return output
 
 

@@ -10,7 +10,7 @@ Keys:
   data.root=…      the data's folder; other keys of data too: data.limit='{test: 1000}'
   split=test       test | val | train
   output=…         folder for evaluation.json and predictions.csv
-                   (default: evaluation/<data>_<split> in the run folder)
+                   (default: evaluation/<data>_<split>_<fingerprint> in the run folder)
   device=auto      auto | cpu | cuda | cuda:<n>
   trusted=…        packages of your own whose objects the checkpoint may name
   debug=true       show the stack trace of an error
@@ -75,10 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = data_config(network.config, options.data, of_data, config_folder())
     found = measure(network, config, options.split)
     odds = equalised_odds(found.predictions, network.module.tasks, list(found.group_sizes))
-    default = network.run_folder / "evaluation" / f"{found.data['name']}_{found.split}"
+    # The fingerprint: two folders of one data set, or two limits, are two evaluations.
+    name = f"{found.data['name']}_{found.split}_{found.fingerprint[:8]}"
+    default = network.run_folder / "evaluation" / name
     output = Path(options.output).expanduser() if options.output else default
     # A pipe or a log has no width of its own; 100 columns is what the tables are made for.
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    # Paths and names are text: brackets and colons in them are no markup.
+    width = None if sys.stdout.isatty() else 100
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     show(found, odds, console)
     write(found, odds, network.checkpoint, output)
     console.print(f"Written to {output}/: evaluation.json, predictions.csv", soft_wrap=True)

@@ -58,6 +58,7 @@ class Measured:
         group_sizes: Pictures by column and group.
         gaps: By `<task>@<column>`.
         predictions: A row a picture, with the truth.
+        fingerprint: 16 hexadecimal digits of the names, splits, labels and pixels of the data.
     """
 
     data: dict[str, Any]
@@ -71,6 +72,7 @@ class Measured:
     group_sizes: dict[str, dict[str, int]]
     gaps: dict[str, Gap]
     predictions: pd.DataFrame = field(repr=False)
+    fingerprint: str
 
 
 def measure(network: Network, config: DictConfig, split: str = "test") -> Measured:
@@ -118,6 +120,7 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
         group_sizes=sizes,
         gaps=_gaps(by_group, primary, higher, sizes),
         predictions=prediction_table(module, found, table),
+        fingerprint=datamodule.fingerprint(),
     )
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,23 @@ def test_evaluate_gives_the_figures_that_the_run_wrote(trained, tmp_path, capsys
         atol=1e-4,
     )
     assert "trivial predictor" in capsys.readouterr().out
+
+
+def test_each_folder_of_a_data_set_has_an_evaluation_of_its_own(
+    trained, faces, own_faces, cache, tmp_path, capsys
+):
+    run = tmp_path / "ff,task=[gender,age]"  # as sweeps call their arms
+    shutil.copytree(trained, run)
+    points = own_faces / "list_landmarks_align_celeba.csv"
+    points.write_text(points.read_text().replace("000001.jpg,", "000001.jpg,1"))
+    for root in (faces, own_faces):
+        words = [f"checkpoint={run}", f"data.root={root}", f"data.cache={cache}", "device=cpu"]
+        assert main([*words, "split=train"]) == 0
+        said = capsys.readouterr().out
+        folder = next(f for f in sorted((run / "evaluation").iterdir()) if f"{f}/" in said)
+        found = json.loads((folder / "evaluation.json").read_text())
+        assert folder.name == f"celeba_train_{found['fingerprint'][:8]}"
+    assert len(list((run / "evaluation").iterdir())) == 2
 
 
 def test_any_split_and_any_limit_of_the_own_data(network):

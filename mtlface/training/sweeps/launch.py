@@ -92,7 +92,7 @@ def _sweep(cfg: DictConfig, context: HydraContext, runs: list[PlannedRun]) -> in
         (run.folder / "error.json").unlink(missing_ok=True)
         if run.stale:
             log.warning("%s holds another configuration's result, to be set aside.", run.folder)
-    console = Console()
+    console = Console(markup=False, emoji=False)  # arms and errors are text
     live = console.is_terminal and cfg.hydra.launcher._target_ == IN_THIS_PROCESS
     overview = Overview(runs, console) if live and todo else None
     if overview is None:

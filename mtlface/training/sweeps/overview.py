@@ -71,7 +71,7 @@ class Overview:
             self.seconds[outcome.folder] = outcome.seconds
         if outcome.state == "failed":
             run = self.runs[outcome.folder]
-            self._console.print(f"✗ {run.arm} seed={run.seed}: {outcome.error}", markup=False)
+            self._console.print(f"✗ {run.arm} seed={run.seed}: {outcome.error}")
 
     def table(self) -> Table:
         """The runs around the one that is on, as many as the terminal has lines for."""

@@ -94,8 +94,9 @@ def commands(runs: Sequence[PlannedRun], hydra_overrides: Sequence[str]) -> list
 
 def show(group: Group) -> None:
     """Prints a summary; a file or a pipe gets lines that are not wrapped at 80 columns."""
-    console = Console()
-    console = console if console.is_terminal else Console(width=200)
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(width=200, markup=False, emoji=False)
     console.print(group, highlight=False, soft_wrap=True)
 
 
