@@ -7,7 +7,7 @@ SEEDS ?= 0
 SIDE_BY_SIDE := hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types format bench wheel clean
+.PHONY: help setup weights demo test test-slow check lint types format bench wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,12 @@ setup: $(VENV)/.ready  ## make .venv with everything the demo and the tests need
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	# Without these files, tests of the face detector are skipped by name.
+	$(BIN)/python tools/fetch_detectors.py || true
 	touch $@
+
+weights: setup  ## get the model files of the face detectors of crop=detect (7 MB)
+	$(BIN)/python tools/fetch_detectors.py
 
 demo: setup  ## train the four arms on rendered faces and compare them (SEEDS=0,1,2 for more seeds)
 	$(BIN)/python -m mtlface.train sweep=celeba_landmarks_gender profile=demo seed=$(SEEDS) $(SIDE_BY_SIDE)

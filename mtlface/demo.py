@@ -5,7 +5,8 @@
 Keys:
   checkpoint=…     a run folder (its best epoch), a .ckpt file, or an exported bundle
   crop=…           none | center | detect, as in mtlface.predict (default: none)
-  detector=…       a YuNet model file for crop=detect
+  detector=…       yunet | centerface | a model file, for crop=detect
+  min_score=…      the score from which on something is a face, for crop=detect
   port=7860        of the page, on this machine only
   device=auto      auto | cpu | cuda | cuda:<n>
   trusted=…        packages of your own whose objects the checkpoint may name
@@ -34,6 +35,7 @@ class Options:
     checkpoint: str | None = None
     crop: str = "none"
     detector: str | None = None
+    min_score: float | None = None
     port: int = 7860
     device: str = "auto"
     trusted: str = ""
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from mtlface.inference.page import page
 
     network = open_network(str(options.checkpoint), options.device, names(options.trusted))
-    demo = page(network, options.crop, options.detector)
+    demo = page(network, options.crop, options.detector, options.min_score)
     try:
         print(f"http://127.0.0.1:{options.port}  (Ctrl-C ends it)", flush=True)
         demo.launch(server_name="127.0.0.1", server_port=options.port, share=False, quiet=True)

@@ -10,8 +10,10 @@ Keys:
   annotate=true    also draw the predictions, into annotated/ beside the output
   crop=…           none: pictures are cut like the training data (default)
                    center: take the middle, in the sides' ratio of the training data
-                   detect: find and align faces, a row a face; needs mtlface[detect], or
-  detector=…       a YuNet model file, which finds more faces than the detector of mtlface[detect]
+                   detect: find and align faces, one row per face, numbered from 1
+  detector=…       yunet | centerface | a model file; default: the one that is in the cache, else
+                   YuNet is downloaded (0.2 MB)
+  min_score=…      the score from which on something is a face (YuNet 0.8, CenterFace 0.5)
   batch_size=64    pictures at a time
   device=auto      auto | cpu | cuda | cuda:<n>
   trusted=…        packages of your own whose objects the checkpoint may name
@@ -53,6 +55,7 @@ class Options:
     annotate: bool = False
     crop: str = "none"
     detector: str | None = None
+    min_score: float | None = None
     batch_size: int = 64
     device: str = "auto"
     trusted: str = ""
@@ -87,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     output = _output(options, kind)
     network = open_network(str(options.checkpoint), options.device, names(options.trusted))
-    predictor = Predictor(network, options.crop, options.detector, options.batch_size)
+    predictor = Predictor(
+        network, options.crop, options.detector, options.batch_size, options.min_score
+    )
     rows, failed = write_predictions(predictor, images, output, kind, options.annotate)
     print(f"{rows:,} rows: {output}")
     if failed:

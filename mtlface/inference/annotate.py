@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mtlface.atomic import atomic_write
 from mtlface.data.decode import BadImageError, decode
-from mtlface.data.schema import Label, Multilabel, Number, Points
+from mtlface.data.schema import Binary, Label, Multilabel, Number, Points
 from mtlface.errors import MtlfaceError
-from mtlface.inference.predictor import FACE_COLUMNS
+from mtlface.inference.predictor import BOX_COLUMNS
 
 POINT, BOX, INK, PAPER = (0, 200, 255), (255, 200, 0), (255, 255, 255), (30, 30, 30)
 SMALLEST = 256  # the shorter side in pixels that a caption can be read on
@@ -38,16 +38,21 @@ def annotated(
     picture = picture.resize((across, down))
     pen, lines, known = ImageDraw.Draw(picture), [], list(labels)
     radius = max(2.0, min(picture.size) / 100)
-    for row in rows:
+    shown = list(rows)
+    for row in shown:
+        number = f"{row['face']}: " if len(shown) > 1 else ""
         if (box := _box(row)) is not None:
             x, y, width, height = (side * zoom for side in box)
             pen.rectangle((x, y, x + width, y + height), outline=BOX, width=2)
+            pen.text(
+                (x + 4, y + 2), number.rstrip(": "), fill=BOX, font=ImageFont.load_default(size=14)
+            )
         for label in known:
             if isinstance(label, Points):
                 for x, y in _points(row, label):
                     cx, cy = (x + 0.5) * zoom, (y + 0.5) * zoom
                     pen.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=POINT)
-        lines.append(caption(row, known))
+        lines.append(f"{number}{caption(row, known)}")
     return _with_lines(picture, lines)
 
 
@@ -106,7 +111,7 @@ def new_pictures(part: pd.DataFrame) -> pd.Series[bool]:
     """Which rows are the first of their picture."""
     if "face" not in part:
         return pd.Series(True, index=part.index)
-    return part["face"].isna() | (part["face"].fillna(0) == 0)
+    return part["face"].isna() | (part["face"].fillna(1) == 1)
 
 
 def _words(row: Mapping[Any, Any], label: Label) -> str:
@@ -116,7 +121,10 @@ def _words(row: Mapping[Any, Any], label: Label) -> str:
         return ""
     if isinstance(label, Number):
         return f"{label.name} {row[label.name]:.0f} {label.unit}".rstrip()
-    return f"{label.name} {row[label.name]} ({row[f'{label.name}_probability']:.2f})"
+    shown, probability = row[label.name], row[f"{label.name}_probability"]
+    if isinstance(label, Binary) and shown == label.classes[0]:
+        probability = 1 - probability  # the column is that of the second class
+    return f"{label.name} {shown} {probability:.2f}"
 
 
 def _points(row: Mapping[Any, Any], label: Points) -> list[tuple[float, float]]:
@@ -127,7 +135,7 @@ def _points(row: Mapping[Any, Any], label: Points) -> list[tuple[float, float]]:
 
 
 def _box(row: Mapping[Any, Any]) -> list[float] | None:
-    values = [row.get(column) for column in FACE_COLUMNS[1:]]
+    values = [row.get(column) for column in BOX_COLUMNS]
     if any(value is None or pd.isna(value) for value in values):
         return None
     return [float(value) for value in values]  # type: ignore[arg-type]

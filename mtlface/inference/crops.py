@@ -35,28 +35,37 @@ def face_frame(config: DictConfig) -> FaceFrame:
     return FaceFrame((width, height), ((lx * width, ly * height), (rx * width, ry * height)))
 
 
-def cutter(crop: str, config: DictConfig, detector: str | None = None) -> Cut | None:
+def cutter(
+    crop: str, config: DictConfig, detector: str | None = None, min_score: float | None = None
+) -> Cut | None:
     """How pictures are cut for a network; None: they are not, and stretched as in training.
 
     Args:
         crop: `none`, `center` or `detect`.
         config: The run's config.
-        detector: For `detect`, the path of a YuNet model; see `choose_detector`.
+        detector: For `detect`, which detector; see `choose_detector`.
+        min_score: For `detect`, the score from which on something is a face.
 
     Raises:
-        MtlfaceError: The name is none of them, or there is no detector.
+        MtlfaceError: The name is none of them, there is no detector, or one is given that this
+            crop has no use for.
     """
     if crop not in CROPS:
         raise MtlfaceError(
             f"crop={crop} is not known; expected one of {', '.join(CROPS)}."
             f"{did_you_mean(crop, [*CROPS])}"
         )
+    if crop != "detect" and (detector is not None or min_score is not None):
+        raise MtlfaceError(
+            f"detector= and min_score= are for crop=detect; found crop={crop}. Add crop=detect, or "
+            "leave them out."
+        )
     height, width = (int(side) for side in config.data.image_size)
     frame, face = (height, width), face_frame(config)
     if crop == "center":
         return lambda pixels: [center(pixels, frame, face)]
     if crop == "detect":
-        chosen = choose_detector(detector)
+        chosen = choose_detector(detector, min_score)
         return lambda pixels: faces(pixels, frame, face, chosen)
     return None
 
@@ -117,4 +126,4 @@ def aligned(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return Piece(resized(piece, frame), size, to_picture, detection.box)
+    return Piece(resized(piece, frame), size, to_picture, detection.box, detection.score)

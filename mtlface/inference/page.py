@@ -15,20 +15,26 @@ from mtlface.inference.predictor import Predictor
 HEADERS = ["prediction", "face 1"]
 
 
-def page(network: Network, crop: str = "none", detector: str | None = None) -> Any:
+def page(
+    network: Network,
+    crop: str = "none",
+    detector: str | None = None,
+    min_score: float | None = None,
+) -> Any:
     """A page with a place for a picture, the picture with its predictions, and a table of them.
 
     Args:
         network: The network.
         crop: How pictures are cut, see `Predictor`.
-        detector: The path of a YuNet model.
+        detector: For `crop=detect`, see `Predictor`.
+        min_score: For `crop=detect`, see `Predictor`.
 
     Returns:
         A `gradio.Blocks`, to be launched.
     """
     import gradio as gr
 
-    predictor = Predictor(network, crop, detector)
+    predictor = Predictor(network, crop, detector, min_score=min_score)
 
     def answer(picture: np.ndarray | None) -> tuple[Image.Image | None, pd.DataFrame | None]:
         return (None, None) if picture is None else see(predictor, picture)

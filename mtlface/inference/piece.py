@@ -24,12 +24,14 @@ class Piece:
         to_picture: (2, 3), takes pixel coordinates (x, y, 1) of the piece before it was resized to
             those of the picture.
         box: x, y, width and height of the face that a detector saw, in pixels of the picture.
+        score: How sure the detector was, 0 to 1.
     """
 
     pixels: np.ndarray
     size: tuple[float, float]
     to_picture: np.ndarray = field(default_factory=lambda: IDENTITY)
     box: Box | None = None
+    score: float | None = None
 
 
 def resized(pixels: np.ndarray, frame: tuple[int, int]) -> np.ndarray:

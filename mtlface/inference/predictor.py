@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,17 @@ from mtlface.inference.piece import Piece
 from mtlface.inference.prepare import Prepared, Source, prepare_all
 
 BATCH_SIZE = 64
-FACE_COLUMNS = ("face", "box_x", "box_y", "box_width", "box_height")
+BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
+FACE_COLUMNS = ("face", *BOX_COLUMNS, "face_score")
+
+
+class Settings(NamedTuple):
+    """How a predictor cuts images and how many pieces it takes at a time; see `Predictor`."""
+
+    crop: str
+    detector: str | None
+    batch_size: int
+    min_score: float | None
 
 
 class Predictor:
@@ -29,7 +40,10 @@ class Predictor:
         network: The network.
         crop: `none` stretches the whole picture, as training does; `center` takes the largest part
             with the sides' ratio of the training pictures; `detect` finds and aligns faces.
-        detector: For `detect`, the path of a YuNet model instead of the bundled cascade.
+        detector: For `detect`: `yunet`, `centerface`, or the path of a model file; None takes the
+            first that is here, else downloads YuNet.
+        min_score: For `detect`: the score from which on something is a face; None: the
+            detector's own, 0.8 for YuNet and 0.5 for CenterFace.
         batch_size: Pieces at a time.
 
     Raises:
@@ -42,30 +56,36 @@ class Predictor:
         crop: str = "none",
         detector: str | None = None,
         batch_size: int = BATCH_SIZE,
+        min_score: float | None = None,
     ) -> None:
         if batch_size < 1:
             raise MtlfaceError(f"batch_size={batch_size}; expected a positive number.")
         self.network, self.batch_size = network, batch_size
         self.by_face = crop == "detect"
-        self._cut = cutter(crop, network.config, detector)
+        self._cut = cutter(crop, network.config, detector, min_score)
+        self._settings = Settings(crop, detector, batch_size, min_score)
+        self._others: dict[Settings, Predictor] = {}
         black = np.zeros((*network.frame, 3), dtype=np.uint8)
         self._empty = self._answers([Piece(black, network.frame[::-1])]).iloc[:0]
 
     def predict(
         self,
         images: str | Path | Image.Image | np.ndarray | Sequence[Source],
-        crop: str = "none",
+        crop: str | None = None,
         detector: str | None = None,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
+        min_score: float | None = None,
     ) -> pd.DataFrame:
         """Predicts, in the order given.
 
         Args:
             images: A path, a folder, a pattern or a list file, as on the command line; a picture
                 (PIL, or uint8 (H, W, 3) in RGB); or a sequence of paths and pictures.
-            crop: `none`, `center` or `detect`; see `Predictor`.
-            detector: The path of a YuNet model.
-            batch_size: Pieces at a time.
+            crop: As for `Predictor`; None: this predictor's own. A detector is loaded once and
+                kept.
+            detector: As for `Predictor`; None: this predictor's own, if it crops in this way.
+            batch_size: Pieces at a time; None: this predictor's own.
+            min_score: As for `Predictor`; None: this predictor's own, if it crops in this way.
 
         Returns:
             A row a picture, or with `detect` a row a face: `image` (the path, or the position of a
@@ -75,11 +95,30 @@ class Predictor:
         Raises:
             MtlfaceError: There are no such pictures, or a setting is not possible.
         """
-        predictor = Predictor(self.network, crop, detector, batch_size)
+        predictor = self._with(crop, detector, batch_size, min_score)
         parts = list(predictor.stream(_named(images)))
         if not parts:
             return predictor.template
         return pd.concat(parts, ignore_index=True)
+
+    def _with(
+        self,
+        crop: str | None,
+        detector: str | None,
+        batch_size: int | None,
+        min_score: float | None,
+    ) -> Predictor:
+        own = self._settings
+        if crop is None or crop == own.crop:
+            detector = own.detector if detector is None else detector
+            min_score = own.min_score if min_score is None else min_score
+        size = own.batch_size if batch_size is None else batch_size
+        chosen = Settings(own.crop if crop is None else crop, detector, size, min_score)
+        if chosen == self._settings:
+            return self
+        if chosen not in self._others:
+            self._others[chosen] = Predictor(self.network, *chosen)
+        return self._others[chosen]
 
     @property
     def template(self) -> pd.DataFrame:
@@ -104,7 +143,7 @@ class Predictor:
             yield self._table(waiting)
 
     def _table(self, pictures: list[Prepared]) -> pd.DataFrame:
-        rows = [(p, n, piece) for p in pictures for n, piece in enumerate(p.pieces or (None,))]
+        rows = [(p, n, piece) for p in pictures for n, piece in enumerate(p.pieces or (None,), 1)]
         used = [position for position, (_, _, piece) in enumerate(rows) if piece is not None]
         pieces = [piece for _, _, piece in rows if piece is not None]
         answers = self._answers(pieces).set_axis(used) if pieces else self._empty
@@ -115,7 +154,7 @@ class Predictor:
         if self.by_face:
             faces = [_face(number, piece) for _, number, piece in rows]
             for k, name in enumerate(FACE_COLUMNS):
-                kind = "Int64" if k == 0 else "float64"
+                kind = "Int64" if name == "face" else "float64"
                 answers.insert(k + 1, name, pd.Series([face[k] for face in faces], dtype=kind))
         return answers.assign(error=pd.Series([p.error for p, _, _ in rows], dtype=object))
 
@@ -156,7 +195,7 @@ def _in_picture(
 def _face(number: int, piece: Piece | None) -> tuple[float | None, ...]:
     if piece is None or piece.box is None:
         return (None,) * len(FACE_COLUMNS)
-    return (number, *piece.box)
+    return (number, *piece.box, piece.score)
 
 
 def _named(

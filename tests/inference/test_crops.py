@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from mtlface.data.celeba import CelebA
 from mtlface.data.decode import BadImageError
 from mtlface.data.frame import FaceFrame
-from mtlface.errors import MtlfaceError
 from mtlface.inference.crops import aligned, center, face_frame, faces
-from mtlface.inference.detect import Cascade, Detection, YuNet, choose_detector
+from mtlface.inference.detect import Detection
 
 FRAME = FaceFrame((178, 218), ((69.5, 111.5), (107.6, 111.5)))
 
@@ -36,7 +35,7 @@ def test_alignment_brings_the_eyes_to_where_training_has_them(middle, distance, 
     half = np.array([np.cos(angle), np.sin(angle)]) * distance / 2
     eyes = np.array([middle - half, middle + half])
     for k in (0, 1):
-        piece = aligned(with_dot(eyes[k]), (218, 178), FRAME, Detection((0, 0, 1, 1), eyes))
+        piece = aligned(with_dot(eyes[k]), (218, 178), FRAME, Detection((0, 0, 1, 1), eyes, 0.9))
         assert piece.pixels.shape == (218, 178, 3)
         np.testing.assert_allclose(dot(piece.pixels), FRAME.eyes[k], atol=1.0)
         scale = np.array(piece.size) / FRAME.size
@@ -57,9 +56,10 @@ def test_the_centre_has_the_ratio_of_the_training_pictures_and_touches_two_edges
 def test_every_face_is_a_piece_and_no_face_is_an_error():
     pixels = np.zeros((100, 100, 3), np.uint8)
     eyes = np.array([[40.0, 50.0], [60.0, 50.0]])
-    two = [Detection((0, 0, 50, 50), eyes), Detection((50, 50, 20, 20), eyes)]
+    two = [Detection((0, 0, 50, 50), eyes, 0.9), Detection((50, 50, 20, 20), eyes, 0.8)]
     found = faces(pixels, (32, 32), FRAME, lambda _: two)
     assert [piece.box for piece in found] == [(0, 0, 50, 50), (50, 50, 20, 20)]
+    assert [piece.score for piece in found] == [0.9, 0.8]
     with pytest.raises(BadImageError, match="no face found"):
         faces(pixels, (32, 32), FRAME, lambda _: [])
 
@@ -68,32 +68,3 @@ def test_the_reader_says_how_its_pictures_are_cut(composed):
     assert face_frame(composed("experiment=tiny")) == CelebA.face_frame
     own = composed("experiment=tiny", "data.image_size=[100,80]", "data=facecom")
     assert face_frame(own).size[0] > 0
-
-
-def test_the_cascade_finds_a_face_once_and_its_eyes():
-    pytest.importorskip("skimage")
-    import io
-    import zipfile
-
-    from PIL import Image
-
-    from mtlface.data.sources import DEMO_FOLDER
-
-    with zipfile.ZipFile(DEMO_FOLDER / "celeba.zip") as archive:
-        names = sorted(n for n in archive.namelist() if n.endswith(".jpg"))[:8]
-        portraits = [np.asarray(Image.open(io.BytesIO(archive.read(n)))) for n in names]
-    detect = Cascade()
-    found = [detect(portrait) for portrait in portraits]
-    assert sum(len(each) == 1 for each in found) >= 6
-    # Rendered in CelebA's frame: the eyes lie where its reader says, give or take the pose.
-    eyes = np.median([each[0].eyes for each in found if each], axis=0)
-    np.testing.assert_allclose(eyes, CelebA.face_frame.eyes, atol=12)
-    assert detect(np.zeros((10, 10, 3), np.uint8)) == []
-
-
-def test_a_detector_that_is_not_there_is_one_clear_error(tmp_path):
-    with pytest.raises(MtlfaceError, match="no such file"):
-        choose_detector(str(tmp_path / "yunet.onnx"))
-    (tmp_path / "yunet.onnx").write_bytes(b"no model")
-    with pytest.raises(MtlfaceError, match="no YuNet model"):
-        YuNet(tmp_path / "yunet.onnx")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtlface.inference.detect import YuNet
+from mtlface.errors import MtlfaceError
+from mtlface.inference.yunet import YuNet
 
 onnx = pytest.importorskip("onnx")
 
@@ -45,16 +46,27 @@ def write_model(path: Path) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def as_large_as_the_model(monkeypatch):
+    monkeypatch.setattr("mtlface.inference.detect.SEARCHED_SIDE", SIDE)
+
+
 def test_boxes_and_eyes_are_pixels_of_the_picture_left_eye_first(tmp_path):
     detect = YuNet(write_model(tmp_path / "yunet.onnx"))
     (face,) = detect(np.zeros((SIDE, SIDE, 3), np.uint8))
     # YuNet's form: cell and half a stride for the middle, exp(size) strides for the sides.
     assert face.box == pytest.approx((20, 16, 16, 24))
     np.testing.assert_allclose(face.eyes, [[24.0, 24.8], [25.6, 26.4]], rtol=1e-5)
+    assert face.score == pytest.approx(1.0)
 
 
-def test_large_pictures_are_searched_small_and_told_in_their_own_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr("mtlface.inference.detect.LONGEST_SIDE", SIDE)
+def test_images_of_any_size_are_searched_alike_and_told_in_their_own_pixels(tmp_path):
     detect = YuNet(write_model(tmp_path / "yunet.onnx"))
     (face,) = detect(np.zeros((5 * SIDE, 5 * SIDE, 3), np.uint8))
     assert face.box == pytest.approx((100, 80, 80, 120))
+
+
+def test_a_file_that_is_no_model_is_one_clear_error(tmp_path):
+    (tmp_path / "yunet.onnx").write_bytes(b"no model")
+    with pytest.raises(MtlfaceError, match="no YuNet model"):
+        YuNet(tmp_path / "yunet.onnx")
