@@ -8,6 +8,9 @@ Keys:
   data=…              the data set to compare on, where runs of several lie together: its name, or
                       the first characters of its fingerprint
   references.<task>=… arm that stands as this task's single-task reference
+  effects.<task>=…    smallest difference that matters: 0.01 (in the metric's unit) or 2%
+  plan=…              plan a sweep with so many verdicts (arms × tasks) from these runs as a pilot:
+                      how many seeds it needs; writes no report
   tuned.<name>=…      a grid of arms that stands as one arm, chosen on validation, in quotes:
                       'tuned.fixed_weights=tasks.landmarks.weight=*' (docs/statistics.md)
   figures=false       tables only
@@ -37,6 +40,8 @@ class Options:
     data: str | None = None
     references: dict[str, str] = field(default_factory=dict)
     tuned: dict[str, str] = field(default_factory=dict)
+    effects: dict[str, str] = field(default_factory=dict)
+    plan: int | None = None
     figures: bool = True
     debug: bool = False
 
@@ -78,12 +83,15 @@ def compare_runs(options: Options) -> Path:
     tree = read_runs(roots)  # before the imports that take a second: a wrong path is said at once
 
     from mtlface.analysis import report
-    from mtlface.analysis.comparing import compare
+    from mtlface.analysis.comparison import compare
 
     output = Path(options.output).expanduser() if options.output else roots[0]
-    comparison = compare(tree, options.data, options.references, options.tuned)
+    comparison = compare(tree, options.data, options.references, options.tuned, options.effects)
     # A pipe or a log has no width of its own; 100 columns is what the tables are made for.
     console = Console(width=None if sys.stdout.isatty() else 100)
+    if options.plan is not None:
+        report.print_plan(comparison, options.plan, console)
+        return output
     report.print_report(comparison, console)
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -1,109 +1,67 @@
-"""What a comparison holds, as numbers: summaries, differences, Δm, ranks, cost."""
+"""Puts a tree of runs into one comparison: everything that the report says, as numbers."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
-from mtlface.analysis import statistics as st
-from mtlface.analysis.cost import Cost, CostAgainstSingle
-from mtlface.analysis.protocol import Arm
-from mtlface.analysis.tuning import Tuning
+import numpy as np
 
-SINGLE = "single-task networks"  # as one contestant of the ranks
+from mtlface.analysis.cost import Cost, CostAgainstSingle, cost_against_single, cost_of
+from mtlface.analysis.decisions import check_effect
+from mtlface.analysis.differences import Difference, Metric, difference, in_one_family, learnt
+from mtlface.analysis.images import Predictions
+from mtlface.analysis.overall import Overall, overall, ranks
+from mtlface.analysis.protocol import Arm, group_arms, one_data_set, warnings_of
+from mtlface.analysis.references import find_references
+from mtlface.analysis.results import Run, RunTree
+from mtlface.analysis.statistics import Summary, summarise
+from mtlface.analysis.tuning import Tuning, tune, with_tuned
+from mtlface.analysis.wording import decimals_for
+from mtlface.errors import MtlfaceError, did_you_mean
+
 MANY = 16  # verdicts that fit a screen
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A test metric of a task (or across tasks: its task is then none of the arms' tasks)."""
-
-    task: str
-    name: str
-    higher_is_better: bool | None
-    primary: bool
-
-    @property
-    def key(self) -> str:
-        """Its key in `result.json`."""
-        return f"test/{self.task}/{self.name}"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A metric of an arm over its seeds; `sd` is None for a single seed."""
-
-    n: int
-    mean: float
-    sd: float | None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An arm against its single-task reference in one metric.
-
-    Attributes:
-        pairs: The statistics over paired seeds, in the metric's unit.
-        pictures: For one seed: the statistics over test pictures, in the unit of the per-picture
-            error (lower is better); None otherwise or where the runs kept no errors.
-        benefit: Relative difference in percent of the reference, higher is better, by seed.
-        p: Over seeds, or over pictures for one seed.
-        p_holm: Corrected over the arm's tasks; only for primary metrics.
-    """
-
-    arm: str
-    reference: str
-    metric: Metric
-    seeds: tuple[int, ...]
-    pairs: st.Paired
-    pictures: st.Paired | None
-    benefit: tuple[float, ...] | None
-    p: float | None
-    p_holm: float | None = None
-    verdict: st.Verdict = "no verdict"
-    seeds_needed: int | None = None
-
-    @property
-    def sign(self) -> float:
-        """+1 where a positive difference is good."""
-        return 1.0 if self.metric.higher_is_better else -1.0
-
-
-@dataclass(frozen=True)
-class Overall:
-    """An arm over all tasks that have a reference; percent, higher is better."""
-
-    arm: str
-    contributions: Mapping[str, float]
-    without_reference: tuple[str, ...]
-    delta_m: st.Paired
-    median: float
+Effects = Mapping[str, float | str]
 
 
 @dataclass
 class Comparison:
-    """Everything that the report says, as numbers."""
+    """Everything that the report says, as numbers.
+
+    Attributes:
+        trivial: Metric → what a constant predictor scores.
+        unlearnt: (arm, task) of references that are not shown to beat the constant predictor.
+    """
 
     data: Mapping[str, object]
     arms: list[Arm]
     metrics: list[Metric]
     summaries: dict[tuple[str, str], Summary]
     trivial: dict[str, float]
+    predictions: Predictions
     differences: list[Difference] = field(default_factory=list)
     overall: list[Overall] = field(default_factory=list)
     ranks: dict[str, float] = field(default_factory=dict)
     costs: list[Cost] = field(default_factory=list)
     costs_against_single: list[CostAgainstSingle] = field(default_factory=list)
     tunings: list[Tuning] = field(default_factory=list)
+    unlearnt: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_demo(self) -> bool:
-        """Whether the pictures are rendered, so that no published figure is comparable."""
+        """Whether the images are rendered, so that no published figure is comparable."""
         return self.data.get("root_kind") == "demo"
 
     @property
     def primaries(self) -> list[Metric]:
         """The primary metric of every task."""
         return [metric for metric in self.metrics if metric.primary]
+
+    def decimals(self, metric: Metric) -> int:
+        """One number of decimals for a metric in the whole report."""
+        return decimals_for([s.mean for (_, key), s in self.summaries.items() if key == metric.key])
 
     @property
     def verdicts(self) -> list[Difference]:
@@ -114,3 +72,181 @@ class Comparison:
     def has_many_verdicts(self) -> bool:
         """Whether they are too many to read one by one."""
         return len(self.verdicts) > MANY
+
+
+def compare(
+    tree: RunTree,
+    data: str | None = None,
+    references: Mapping[str, str] | None = None,
+    tuned: Mapping[str, str] | None = None,
+    effects: Effects | None = None,
+) -> Comparison:
+    """Compares the arms of a tree.
+
+    Args:
+        tree: What `read_runs` found.
+        data: The data set to compare on, where the tree holds several.
+        references: Task → arm to compare with, above what the runs themselves name.
+        tuned: Name → pattern of arms that stand as one, chosen on validation; see `tune`.
+        effects: Task → smallest difference of interest, above what the runs themselves declare.
+
+    Raises:
+        MtlfaceError: The runs come from different data, a reference is no arm of the tree, a
+            pattern of `tuned` fits no grid, or an effect is no size or of no task.
+    """
+    runs = one_data_set(tree, data)
+    every, notes = group_arms(runs, tree)
+    found, reference_notes = find_references([arm for arm in every if arm.runs], references or {})
+    tunings = _tunings(every, found, tuned) if tuned else []
+    arms = with_tuned(every, tunings) if tunings else every
+    found |= {t.chosen.label: found[t.source] for t in tunings if t.source in found}
+    finished = [arm for arm in arms if arm.runs]
+    found = {arm.label: found[arm.label] for arm in finished if arm.label in found}
+    metrics, metric_notes = _metrics(finished)
+    summaries = {
+        (arm.label, metric.key): summarise(list(values.values()))
+        for arm in finished
+        for metric in metrics
+        if (values := arm.values(metric.key))
+    }
+    predictions = Predictions()
+    comparison = Comparison(runs[0].data, arms, metrics, summaries, _trivial(finished), predictions)
+    comparison.tunings = tunings
+    declared = declared_effects(finished, effects or {})
+    differences = [
+        d
+        for arm in finished
+        for metric in metrics
+        if metric.higher_is_better is not None
+        and (reference := found.get(arm.label, {}).get(metric.task))
+        and (d := difference(arm, reference, metric, predictions, declared.get(metric.task)))
+    ]
+    comparison.differences = in_one_family(differences)
+    for arm in finished:
+        primary = [d for d in comparison.verdicts if d.arm == arm.label]
+        if len(arm.tasks) > 1 and (summed := overall(arm, primary)):
+            comparison.overall.append(summed)
+    singles = {task: a for of_arm in found.values() for task, a in of_arm.items()}
+    multi = [arm for arm in finished if len(arm.tasks) > 1]
+    comparison.ranks, rank_notes = ranks(multi, singles, comparison.primaries)
+    comparison.unlearnt = [
+        (reference.label, metric.task)
+        for metric in comparison.primaries
+        for reference in _once(of[metric.task] for of in found.values() if metric.task in of)
+        if learnt(reference, metric, predictions) is False
+    ]
+    comparison.costs = [cost_of(arm) for arm in finished]
+    by_arm = {cost.arm: cost for cost in comparison.costs}
+    comparison.costs_against_single = [
+        cost_against_single(arm.label, {t: a.label for t, a in found[arm.label].items()}, by_arm)
+        for arm in multi
+        if set(found.get(arm.label, {})) == set(arm.tasks)
+    ]
+    # The grid must have had the same budget, too: warnings speak of all arms.
+    comparison.notes = [
+        *notes,
+        *warnings_of(every),
+        *metric_notes,
+        *reference_notes,
+        *_unpaired(finished, found),
+        *rank_notes,
+        *predictions.notes,
+        *tree.notes,
+    ]
+    return comparison
+
+
+def declared_effects(arms: Sequence[Arm], chosen: Effects) -> dict[str, float | str]:
+    """Task → smallest difference of interest: the command line's, else the runs' own.
+
+    Raises:
+        MtlfaceError: One is no size, is of no task, or runs declare different ones.
+    """
+    tasks = sorted({task for arm in arms for task in arm.tasks})
+    declared: dict[str, float | str] = {}
+    for run in _runs(arms):
+        for task, effect in run.effects.items():
+            if task in chosen or task not in tasks:
+                continue
+            if declared.setdefault(task, effect) != effect:
+                raise MtlfaceError(
+                    f"The runs declare different smallest effects of {task}: {declared[task]} and "
+                    f"{effect} ({run.folder}). Choose one with effects.{task}=…."
+                )
+    for task in chosen:
+        if task not in tasks:
+            raise MtlfaceError(
+                f"effects.{task}: the runs have no such task, they have {', '.join(tasks)}."
+                + did_you_mean(task, tasks)
+            )
+    for task, effect in (found := declared | dict(chosen)).items():
+        check_effect(f"effects.{task}", effect)
+    return found
+
+
+def _tunings(
+    arms: Sequence[Arm], references: Mapping[str, Mapping[str, Arm]], tuned: Mapping[str, str]
+) -> list[Tuning]:
+    metrics, _ = _metrics([arm for arm in arms if arm.runs])
+    higher = {
+        f"{m.task}/{m.name}": m.higher_is_better
+        for m in metrics
+        if m.primary and m.higher_is_better is not None
+    }
+    return [tune(name, pattern, arms, references, higher) for name, pattern in tuned.items()]
+
+
+def _metrics(arms: Sequence[Arm]) -> tuple[list[Metric], list[str]]:
+    """Every `test/<task>/<metric>` of the arms, primaries first within their task."""
+    primaries: dict[str, str] = {}
+    notes = []
+    for arm in arms:
+        for task, info in arm.tasks.items():
+            if primaries.setdefault(task, info["primary"]) != info["primary"]:
+                notes.append(
+                    f"Arm {arm.label} names {info['primary']} as primary metric of {task}; the "
+                    f"table uses {primaries[task]} for all arms."
+                )
+    directions: dict[str, bool] = {}
+    keys: dict[str, None] = {}
+    for run in _runs(arms):
+        directions.update(run.content.get("directions") or {})
+        keys.update(dict.fromkeys(k for k in run.metrics if k.startswith("test/")))
+    tasks = [*primaries, *dict.fromkeys(k.split("/")[1] for k in keys if k.count("/") > 1)]
+    metrics = []
+    for key in keys:
+        if key.count("/") < 2:
+            continue  # test/loss and the like: a sum that no two arms share
+        _, task, name = key.split("/", 2)
+        direction = directions.get(f"{task}/{name.split('@')[0]}")
+        metrics.append(Metric(task, name, direction, primaries.get(task) == name))
+    for task, name in primaries.items():
+        if not any(m.primary and m.task == task for m in metrics):
+            notes.append(f"No run has a value of test/{task}/{name}, the primary metric of {task}.")
+    return sorted(metrics, key=lambda m: (tasks.index(m.task), not m.primary)), notes
+
+
+def _unpaired(arms: Sequence[Arm], references: Mapping[str, Mapping[str, Arm]]) -> list[str]:
+    return [
+        f"Arm {arm.label} shares no seed with {reference.label}, its reference for {task}: "
+        "no paired difference. Run both with the same seeds."
+        for arm in arms
+        for task, reference in references.get(arm.label, {}).items()
+        if not set(arm.seeds) & set(reference.seeds)
+    ]
+
+
+def _once(arms: Iterable[Arm]) -> list[Arm]:
+    return list({arm.label: arm for arm in arms}.values())
+
+
+def _trivial(arms: Sequence[Arm]) -> dict[str, float]:
+    pairs = sorted((k, v) for run in _runs(arms) for k, v in run.trivial.items())
+    return {
+        key: float(np.mean([value for _, value in group]))
+        for key, group in groupby(pairs, key=lambda pair: pair[0])
+    }
+
+
+def _runs(arms: Sequence[Arm]) -> list[Run]:
+    return [arm.runs[seed] for arm in arms for seed in arm.seeds]

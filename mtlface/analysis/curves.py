@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mtlface.analysis.pictures import error_curve, picture_errors, probabilities, read_predictions
+from mtlface.analysis.images import Answers, Predictions, error_curve
 from mtlface.analysis.protocol import Arm
+from mtlface.data.schema import Label
 from mtlface.plots.curves import Curve
 
 Array = NDArray[np.float64]
 
-BINS = 15  # of the expected calibration error (Guo et al. 2017)
+BINS = 15  # at most, of the expected calibration error (Guo et al. 2017)
+IN_A_BIN = 20  # images, so that an observed frequency is one
 POINTS = 200
 CONTINUOUS = 30  # an error with fewer distinct values is a rate: its cumulative curve says nothing
 
@@ -37,12 +39,11 @@ def learning_curve(arm: Arm, key: str) -> Curve | None:
     return Curve(arm.label, x, mean.to_numpy(np.float64), band if np.isfinite(band).any() else None)
 
 
-def cumulative_errors(arms: Sequence[Arm], task: str) -> list[Curve]:
+def cumulative_errors(arms: Sequence[Arm], task: str, predictions: Predictions) -> list[Curve]:
     """Cumulative error curves of a task whose error is continuous; the band is ± one sd."""
     errors = {}
     for arm in arms:
-        tables = [read_predictions(arm.runs[seed]) for seed in arm.seeds]
-        found = [picture_errors(t, task).to_numpy(np.float64) for t in tables if t is not None]
+        found = [predictions.errors(arm.runs[seed], task) for seed in arm.seeds]
         if found := [e for e in found if len(e)]:
             errors[arm.label] = found
     every = (
@@ -50,7 +51,7 @@ def cumulative_errors(arms: Sequence[Arm], task: str) -> list[Curve]:
     )
     if len(np.unique(every)) < CONTINUOUS:
         return []
-    # Up to where the best arm has nearly all pictures: an arm that failed must not set the scale.
+    # Up to where the best arm has nearly all images: an arm that failed must not set the scale.
     end = 1.5 * min(float(np.quantile(np.concatenate(e), 0.95)) for e in errors.values())
     x = np.linspace(0.0, end, POINTS)
     curves = []
@@ -62,16 +63,24 @@ def cumulative_errors(arms: Sequence[Arm], task: str) -> list[Curve]:
 
 
 def reliability_curves(
-    arms: Sequence[Arm], labels: Sequence[str]
+    arms: Sequence[Arm], predictions: Predictions
 ) -> dict[str, list[tuple[Curve, float]]]:
-    """Label → for each arm its reliability curve (seeds pooled) and calibration error."""
+    """Label → for each arm its reliability curve (seeds pooled) and calibration error.
+
+    A yes/no label has the probability of its positive class, set against how often that is true.
+    A label of several classes has the probability of the class that was predicted, set against how
+    often the prediction is right: its confidence.
+    """
     found: dict[str, list[tuple[Curve, float]]] = {}
     for arm in arms:
         pooled: dict[str, list[tuple[Array, Array]]] = {}
         for seed in arm.seeds:
-            table = read_predictions(arm.runs[seed])
-            for name, pair in (probabilities(table, labels) if table is not None else {}).items():
-                pooled.setdefault(name, []).append(pair)
+            run = arm.runs[seed]
+            labels = {info["label"]: task for task, info in run.tasks.items()}
+            for label, task in labels.items():
+                answers = predictions.answers(run, task)
+                if answers is not None and (pair := _chances(answers, run.labels[label])):
+                    pooled.setdefault(label, []).append(pair)
         for name, pairs in pooled.items():
             probability = np.concatenate([p for p, _ in pairs])
             truth = np.concatenate([t for _, t in pairs])
@@ -80,17 +89,33 @@ def reliability_curves(
     return found
 
 
+def _chances(answers: Answers, label: Label) -> tuple[Array, Array] | None:
+    """Probabilities and whether what they speak of was true, of all labelled answers."""
+    known = np.isfinite(answers.truth) & np.isfinite(answers.score)
+    if not known.any():
+        return None
+    several = len(getattr(label, "classes", ())) > 2
+    event = answers.prediction == answers.truth if several else answers.truth == 1
+    return answers.score[known], event[known].astype(np.float64)
+
+
+def bins_for(images: int) -> int:
+    """How many bins so many images carry: 20 images a bin on average, 2 to 15 bins."""
+    return int(np.clip(images // IN_A_BIN, 2, BINS))
+
+
 def calibration(probability: Array, truth: Array) -> tuple[Array, Array, Array, float]:
     """Mean probability, observed frequency and share of the filled bins; L1 calibration error.
 
     Args:
-        probability: Of the positive class, shape (pictures,), in 0..1.
+        probability: Of the positive class, shape (images,), in 0..1.
         truth: 0 or 1, same shape.
     """
-    bins = np.clip((probability * BINS).astype(int), 0, BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
+    number = bins_for(len(probability))
+    bins = np.clip((probability * number).astype(int), 0, number - 1)
+    counts = np.bincount(bins, minlength=number)
     filled = counts > 0
-    x = np.bincount(bins, probability, BINS)[filled] / counts[filled]
-    y = np.bincount(bins, truth, BINS)[filled] / counts[filled]
+    x = np.bincount(bins, probability, number)[filled] / counts[filled]
+    y = np.bincount(bins, truth, number)[filled] / counts[filled]
     share = counts[filled] / len(probability)
     return x, y, share, float(np.sum(share * np.abs(x - y)))

@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mtlface.analysis import wording as w
-from mtlface.analysis.comparison import Comparison, Difference
+from mtlface.analysis.comparison import Comparison
+from mtlface.analysis.crossed import Interval
 from mtlface.analysis.curves import cumulative_errors, learning_curve, reliability_curves
+from mtlface.analysis.differences import Difference
 from mtlface.analysis.protocol import Arm
-from mtlface.analysis.statistics import Interval
 from mtlface.analysis.tables import display_names
 from mtlface.plots.bars import grouped_bars
 from mtlface.plots.curves import error_curves, learning_curves, reliability
@@ -43,7 +44,7 @@ def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
         *_forest(comparison),
         *_learning(comparison, shown),
         *_errors(comparison, shown),
-        *_reliability(shown),
+        *_reliability(comparison, shown),
         *_groups(comparison, shown),
         *_cosines(comparison, arms),
     ]
@@ -81,7 +82,7 @@ def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
     )
     caption = (
         "Difference to the single-task arm in percent of it, turned so that right is better; with "
-        "95 % t intervals over paired seeds. The colour follows the Holm-corrected test."
+        "95 % intervals for new seeds and images. The colour is the answer after Holm's correction."
     )
     if len(best) < len(arms):
         caption += f" The {len(best)} of {len(arms)} arms with the best mean rank."
@@ -90,14 +91,13 @@ def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
 
 def _forest_row(d: Difference, name: str) -> ForestRow:
     interval: Interval | None = None
-    mean = float(np.mean(d.benefit or ()))
-    if d.pairs.t_interval and d.pairs.mean:
+    if d.estimate and d.base:
         # The benefit is the difference times one factor, and so is its interval.
-        factor = mean / d.pairs.mean
-        low, high = sorted(factor * end for end in d.pairs.t_interval)
+        factor = 100 * d.metric.sign / abs(d.base)
+        low, high = sorted(factor * end for end in d.estimate.interval)
         interval = (low, high)
     task = f"{d.metric.task}: {d.metric.name}"
-    return ForestRow(name, task, d.benefit or (), interval, d.verdict)
+    return ForestRow(name, task, d.benefit or (), interval, d.answer)
 
 
 def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
@@ -120,18 +120,17 @@ def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
     order = [arm.label for arm in arms]
     panels = {}
     for task in dict.fromkeys(m.task for m in comparison.primaries):
-        if curves := cumulative_errors(arms, task):
-            panels[f"{task}: error of a picture"] = curves
+        if curves := cumulative_errors(arms, task, comparison.predictions):
+            panels[f"{task}: error of an image"] = curves
     if not panels:
         return []
-    caption = "Cumulative error on the test pictures: higher and further left is better."
+    caption = "Cumulative error on the test images: higher and further left is better."
     return [("cumulative_error", caption, error_curves(panels, order))]
 
 
-def _reliability(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+def _reliability(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
     order = [arm.label for arm in arms]
-    labels = list(dict.fromkeys(str(i["label"]) for arm in arms for i in arm.tasks.values()))
-    found = reliability_curves(arms, labels)
+    found = reliability_curves(arms, comparison.predictions)
     if not found:
         return []
     figure = reliability({n: [c for c, _ in pairs] for n, pairs in found.items()}, order)
@@ -140,9 +139,9 @@ def _reliability(arms: list[Arm]) -> list[tuple[str, str, Figure]]:
         for name, pairs in found.items()
     )
     caption = (
-        "Reliability on the test pictures, seeds pooled, 15 bins; a point is as large as its share "
-        "of pictures. On the diagonal a predicted probability means what it says. Expected "
-        f"calibration error: {errors}."
+        "Reliability on the test images, seeds pooled, in as many bins as they carry; a point is "
+        "as large as its share of images. On the diagonal a probability means what it says. "
+        f"Expected calibration error: {errors}."
     )
     return [("reliability", caption, figure)]
 

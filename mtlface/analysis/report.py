@@ -19,10 +19,15 @@ from rich.table import Table as RichTable
 from mtlface import __version__
 from mtlface.analysis import tables as t
 from mtlface.analysis import wording as w
-from mtlface.analysis.comparison import Comparison, Difference
+from mtlface.analysis.comparison import Comparison
+from mtlface.analysis.cost import cost_against_single_table, cost_table
+from mtlface.analysis.crossed import Estimate
+from mtlface.analysis.differences import Difference
 from mtlface.analysis.figures import Drawn
-from mtlface.analysis.table import WORDS, Table, decimals_of
+from mtlface.analysis.published import published_table
+from mtlface.analysis.table import WORDS, Table
 from mtlface.atomic import write_text
+from mtlface.errors import MtlfaceError
 from mtlface.plots.labels import wrap_name
 
 DEMO = (
@@ -32,12 +37,12 @@ DEMO = (
 )
 CSV_COLUMNS = [
     *("arm", "task", "metric", "higher_is_better", "primary", "n", "mean", "sd"),
-    *("constant_predictor", "reference", "pairs", "seeds", "difference", "t_low", "t_high"),
-    *("bootstrap_low", "bootstrap_high", "p", "p_holm", "benefit_percent", "verdict"),
-    *("seeds_needed", "pictures", "picture_difference", "picture_low", "picture_high"),
+    *("constant_predictor", "reference", "pairs", "seeds", "difference", "sample", "units"),
+    *("low", "high", "df", "p", "p_holm", "q", "seeds_low", "seeds_high", "seeds_p"),
+    *("effect", "benefit_percent", "collapsed", "verdict"),
 ]
 WIDE = 130  # columns from which on the terminal shows everything
-STYLES = {"better": "bold blue", "worse": "bold red"}
+STYLES = {"better": "bold blue", "worse": "bold red", "shown equal": "bold green"}
 
 
 def headline(comparison: Comparison) -> str:
@@ -62,14 +67,34 @@ def verdicts(comparison: Comparison) -> list[tuple[Difference, str, str]]:
     """Every verdict in words with the numbers behind it, task by task."""
     order = {m.task: i for i, m in enumerate(comparison.primaries)}
     found = sorted(comparison.verdicts, key=lambda d: order[d.metric.task])
-    return [(d, *w.sentence(d, decimals_of(comparison, d.metric))) for d in found]
+    return [(d, *w.sentence(d, comparison.decimals(d.metric))) for d in found]
 
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know before believing the verdicts."""
-    one_seed = any(d.pictures is not None for d in comparison.verdicts)
     choices = [note for tuning in comparison.tunings for note in w.choice(tuning)]
-    return [*([w.ONE_SEED] if one_seed else []), *choices, *comparison.notes]
+    unlearnt = [
+        f'{arm}, a reference for {task}, is not shown to beat the constant predictor: "better" '
+        "than an arm that has not learnt its task is no result."
+        for arm, task in comparison.unlearnt
+    ]
+    return [*unlearnt, *choices, *comparison.notes]
+
+
+def all_tables(comparison: Comparison) -> list[Table]:
+    """Every table that has something to say, in reading order."""
+    tables = [
+        *([t.tally_table(comparison)] if comparison.has_many_verdicts else []),
+        *t.main_tables(comparison),
+        t.differences_table(comparison),
+        t.collapse_table(comparison),
+        t.overall_table(comparison),
+        *(t.candidates_table(tuning) for tuning in comparison.tunings),
+        published_table(comparison),
+        cost_table(comparison.costs),
+        cost_against_single_table(comparison.costs_against_single),
+    ]
+    return [table for table in tables if table.rows]
 
 
 def print_report(comparison: Comparison, console: Console) -> None:
@@ -77,14 +102,36 @@ def print_report(comparison: Comparison, console: Console) -> None:
     console.print(f"[bold]{escape(headline(comparison))}[/bold]")
     if comparison.is_demo:
         console.print(Panel(DEMO, style="bold yellow", expand=True))
-    for table in t.all_tables(comparison):
+    for table in all_tables(comparison):
         _print_table(table, console)
     # Many verdicts stand counted in a table above, and one by one in the files.
     if (found := verdicts(comparison)) and not comparison.has_many_verdicts:
         console.print("[bold]Verdicts[/bold]")
         for difference, words, numbers in found:
-            words = f"[{STYLES.get(difference.verdict, 'bold')}]{escape(words)}[/]"
+            words = f"[{STYLES.get(difference.answer, 'bold')}]{escape(words)}[/]"
             console.print(f"• {words} {escape(numbers)}", highlight=False)
+    for note in notes(comparison):
+        console.print(f"[bold yellow]note[/bold yellow] {escape(note)}")
+
+
+def print_plan(comparison: Comparison, tests: int, console: Console) -> None:
+    """Prints how many seeds a sweep needs, from the runs as a pilot.
+
+    Raises:
+        MtlfaceError: The runs are no pilot: no arm shares two seeds with its reference.
+    """
+    if tests < 1:
+        raise MtlfaceError(
+            f"plan={tests}: expected the number of verdicts of the sweep, arms × tasks, at least 1."
+        )
+    table = t.plan_table(comparison, tests)
+    if not table.rows:
+        raise MtlfaceError(
+            "plan= needs a pilot: at least one arm and its single-task reference, both with the "
+            "same two seeds or more, and a difference that varies. These runs have none; train a "
+            "few seeds first, for example with seed=0,1,2."
+        )
+    _print_table(table, console)
     for note in notes(comparison):
         console.print(f"[bold yellow]note[/bold yellow] {escape(note)}")
 
@@ -118,10 +165,9 @@ def write_csv(comparison: Comparison, path: Path) -> None:
                 row |= _difference_columns(d)
             writer.writerow(row)
     for o in comparison.overall:
-        low, high = o.delta_m.t_interval or (None, None)
         row = {"arm": o.arm, "task": "all", "metric": "delta_m", "higher_is_better": True}
-        row |= {"primary": False, "n": o.delta_m.n, "mean": o.delta_m.mean, "sd": o.delta_m.sd}
-        writer.writerow(row | {"t_low": low, "t_high": high, "p": o.delta_m.p})
+        row |= {"primary": False, "n": len(o.seeds), "mean": o.delta_m}
+        writer.writerow(row | (_estimate_columns(o.estimate) if o.estimate else {}))
     for tuning in comparison.tunings:
         score = "validation_" + ("delta_m" if tuning.score == "Δm" else "mean_rank")
         for c in tuning.candidates:
@@ -141,7 +187,7 @@ def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -
         if not comparison.has_many_verdicts:
             parts += each
     extra = [t.condition_table(comparison), t.secondary_table(comparison)]
-    for table in [*t.all_tables(comparison), *(e for e in extra if e.rows)]:
+    for table in [*all_tables(comparison), *(e for e in extra if e.rows)]:
         parts += [f"## {_md(table.title)}", _markdown_table(table)]
         if table.note:
             parts.append(_md(table.note))
@@ -166,12 +212,12 @@ def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> No
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters["breakable"] = _breakable
     template = environment.from_string(source)
-    every = t.all_tables(comparison)
+    every = all_tables(comparison)
     extra = [t.condition_table(comparison), t.secondary_table(comparison)]
     page = template.render(
         headline=headline(comparison),
         demo=DEMO if comparison.is_demo else "",
-        verdicts=[(d.verdict.split()[0], words, n) for d, words, n in verdicts(comparison)],
+        verdicts=[(d.answer.split()[0], words, n) for d, words, n in verdicts(comparison)],
         many=comparison.has_many_verdicts,
         words=WORDS,
         tables=every,
@@ -224,25 +270,30 @@ def _rich_cell(column: str, cell: str, longest: int) -> str:
 
 
 def _difference_columns(d: Difference) -> dict[str, object]:
-    pairs, pictures = d.pairs, d.pictures
     columns: dict[str, object] = {
         "reference": d.reference,
-        "pairs": pairs.n,
+        "pairs": d.n,
         "seeds": " ".join(map(str, d.seeds)),
-        "difference": pairs.mean,
-        "p": d.p,
-        "p_holm": d.p_holm,
-        "benefit_percent": sum(d.benefit) / len(d.benefit) if d.benefit else None,
-        "verdict": w.verdict_text(d) if d.metric.primary else None,
-        "seeds_needed": d.seeds_needed,
+        "difference": d.mean,
+        "benefit_percent": d.percent,
     }
-    columns["t_low"], columns["t_high"] = pairs.t_interval or (None, None)
-    columns["bootstrap_low"], columns["bootstrap_high"] = pairs.bootstrap_interval or (None, None)
-    if pictures:
-        columns |= {"pictures": pictures.n, "picture_difference": pictures.mean}
-        low, high = pictures.bootstrap_interval or (None, None)
-        columns |= {"picture_low": low, "picture_high": high}
+    if d.pairs:
+        columns["seeds_low"], columns["seeds_high"] = d.pairs.interval
+        columns["seeds_p"] = d.pairs.p
+    if d.metric.primary:
+        columns |= {"p": d.p, "p_holm": d.p_holm, "q": d.q, "effect": d.effect}
+        columns |= {"verdict": w.verdict_text(d)}
+        columns["collapsed"] = "; ".join(
+            f"{arm}: {' '.join(map(str, seeds))}" for arm, seeds in d.collapsed.items()
+        )
+    if d.estimate:
+        columns |= {"sample": d.basis, **_estimate_columns(d.estimate), "p": d.p}
     return columns
+
+
+def _estimate_columns(estimate: Estimate) -> dict[str, object]:
+    low, high = estimate.interval
+    return {"low": low, "high": high, "df": estimate.df, "units": estimate.units, "p": estimate.p}
 
 
 def _markdown_table(table: Table) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
 
 SCHEMA = 1
@@ -42,6 +43,22 @@ class Run:
     def tasks(self) -> dict[str, dict[str, str]]:
         """Task name → its label and primary metric."""
         return dict(self.content["tasks"])
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The label schema of the data; empty where the run did not write it down."""
+        return Labels.from_dict(self.content.get("labels") or [])
+
+    @property
+    def effects(self) -> dict[str, float | str]:
+        """Task → the smallest difference of interest that the run's config declares."""
+        return dict(self.content.get("effects") or {})
+
+    @property
+    def test_set(self) -> str | None:
+        """The fingerprints of what the run was tested on; None where it did not write them down."""
+        sources = self.content.get("evaluated_on") or {}
+        return " ".join(str(of["fingerprint"]) for of in sources.values()) or None
 
     @property
     def data(self) -> Mapping[str, Any]:

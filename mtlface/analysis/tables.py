@@ -2,31 +2,20 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mtlface.analysis import wording as w
-from mtlface.analysis.comparison import SINGLE, Comparison, Metric
-from mtlface.analysis.cost_tables import cost_against_single_table, cost_table
-from mtlface.analysis.published_table import published_table
+from mtlface.analysis.comparison import Comparison
+from mtlface.analysis.crossed import mean_squares
+from mtlface.analysis.differences import Metric, collapsed
+from mtlface.analysis.overall import SINGLE
+from mtlface.analysis.planning import plan
 from mtlface.analysis.statistics import mean_interval
-from mtlface.analysis.table import Table, decimals_of
+from mtlface.analysis.table import Table
 from mtlface.analysis.tuning import Tuning
 
 TRIVIAL = "constant predictor"
 TASKS_A_TABLE = 3  # what fits into 100 columns beside the arms' names
-
-
-def all_tables(comparison: Comparison) -> list[Table]:
-    """Every table that has something to say, in reading order."""
-    tables = [
-        *([tally_table(comparison)] if comparison.has_many_verdicts else []),
-        *main_tables(comparison),
-        differences_table(comparison),
-        overall_table(comparison),
-        *(candidates_table(tuning) for tuning in comparison.tunings),
-        published_table(comparison),
-        cost_table(comparison),
-        cost_against_single_table(comparison),
-    ]
-    return [table for table in tables if table.rows]
 
 
 def main_tables(comparison: Comparison) -> list[Table]:
@@ -51,8 +40,8 @@ def tally_table(comparison: Comparison) -> Table:
     rows = []
     for metric in comparison.primaries:
         verdicts = [d for d in comparison.verdicts if d.metric == metric]
-        for verdict in ("worse", "no difference shown", "better", "no verdict"):
-            arms = [names[d.arm] for d in verdicts if d.verdict == verdict]
+        for verdict in ("worse", "undecided", "shown equal", "better", "no verdict"):
+            arms = [names[d.arm] for d in verdicts if d.answer == verdict]
             if arms:
                 task = f"{metric.task} {metric.name}{w.arrow(metric.higher_is_better)}"
                 share = f"{verdict}: {len(arms)} of {len(verdicts)}"
@@ -61,8 +50,8 @@ def tally_table(comparison: Comparison) -> Table:
         "Against the single-task arm, task by task",
         ("task", "verdict", "arms"),
         tuple(rows),
-        "Worse: the task is not recovered. No difference shown is no proof of equality: the "
-        "intervals below say how much may be hidden.",
+        "Recovered is a task that is better or shown equal. Undecided is neither: the intervals "
+        "below say how much may be hidden.",
     )
 
 
@@ -72,7 +61,7 @@ def secondary_table(comparison: Comparison) -> Table:
     for metric in comparison.metrics:
         if metric.primary or "@" in metric.name:
             continue
-        decimals = decimals_of(comparison, metric)
+        decimals = comparison.decimals(metric)
         for arm in comparison.arms:
             summary = comparison.summaries.get((arm.label, metric.key))
             if summary:
@@ -85,31 +74,60 @@ def secondary_table(comparison: Comparison) -> Table:
 
 
 def differences_table(comparison: Comparison) -> Table:
-    """Each multi-task arm against its single-task reference in each task's primary metric."""
+    """Each arm against its reference in each task's primary metric, with the answer."""
     rows = []
     order = [m.task for m in comparison.primaries]
     for d in sorted(comparison.verdicts, key=lambda d: order.index(d.metric.task)):
-        decimals = decimals_of(comparison, d.metric)
+        decimals = comparison.decimals(d.metric)
         rows.append(
             (
                 f"{d.metric.task} {d.metric.name}{w.arrow(d.metric.higher_is_better)}",
                 d.arm,
-                str(d.pairs.n),
-                w.number(d.pairs.mean, decimals, signed=True),
-                w.interval(d.pairs.t_interval, decimals),
-                w.interval(d.pairs.bootstrap_interval, decimals),
+                w.sample(d).replace(" seeds", "").replace(" seed", ""),
+                w.number(d.mean, decimals, signed=True),
+                w.interval(d.estimate.interval if d.estimate else None, decimals),
+                w.interval(d.pairs.interval if d.pairs else None, decimals),
                 w.p_value(d.p_holm),
+                w.p_value(d.q),
                 w.verdict_text(d),
             )
         )
     return Table(
         "Difference to the single-task arm, paired by seed",
-        ("task", "arm", "n", "difference", "95 % t interval", "bootstrap", "Holm p", "verdict"),
+        (
+            *("task", "arm", "n", "difference", "95 % interval", "these test images"),
+            *("Holm p", "q", "verdict"),
+        ),
         tuple(rows),
-        "The t interval is the one to read; the percentile bootstrap is too narrow at few seeds. "
-        "p is corrected over the tasks of an arm, not over arms. ↑ higher is better, ↓ lower is "
-        "better. With one seed, p comes from the errors by test picture.",
-        frozenset({"bootstrap"}),
+        "The 95 % interval is for new seeds and new images; the one of these test images counts "
+        "the seeds alone. Holm's p is corrected over all rows, and decides; q (Benjamini and "
+        "Hochberg) says what to follow up. Shown equal: the 90 % interval lies within the smallest "
+        "effect of interest. ↑ higher is better, ↓ lower is better.",
+        frozenset({"these test images", "q"}),
+    )
+
+
+def collapse_table(comparison: Comparison) -> Table:
+    """Seeds that learnt nothing of a task, counted."""
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}
+    for arm in comparison.arms:
+        for metric in comparison.primaries:
+            seeds = [s for s in arm.seeds if metric.key in arm.runs[s].metrics]
+            if failed := collapsed(arm, metric, seeds):
+                decimals = comparison.decimals(metric)
+                rows[arm.label, metric.task] = (
+                    metric.task,
+                    arm.label,
+                    f"{len(failed)} of {len(seeds)}",
+                    ", ".join(map(str, failed)),
+                    w.number(comparison.trivial.get(metric.key), decimals),
+                )
+    return Table(
+        "Seeds that are no better than the constant predictor",
+        ("task", "arm", "collapsed", "seeds", TRIVIAL),
+        tuple(rows.values()),
+        "A mean over such seeds and others describes neither. Where three or more seeds did learn, "
+        "an answer above holds with and without the others.",
     )
 
 
@@ -125,29 +143,39 @@ def overall_table(comparison: Comparison) -> Table:
         ]
         if o.without_reference:
             parts.append(f"without reference: {', '.join(o.without_reference)}")
+        without = w.number(o.without_influential, 2, signed=True)
         rows.append(
             (
                 o.arm,
-                str(o.delta_m.n),
-                w.number(o.delta_m.mean, 2, signed=True),
-                w.interval(o.delta_m.t_interval, 2),
+                str(len(o.seeds)),
+                w.number(o.delta_m, 2, signed=True),
+                w.interval(o.estimate.interval if o.estimate else None, 2),
+                f"{without} ({o.influential})" if o.influential else w.ABSENT,
                 w.number(o.median, 2, signed=True),
+                f"{len(o.worse)} of {len(o.contributions)}",
                 w.number(comparison.ranks.get(o.arm), 2),
                 ", ".join(parts),
             )
         )
     if rows and SINGLE in comparison.ranks:
+        zero, none = w.number(0.0, 2), w.ABSENT
         rank = w.number(comparison.ranks[SINGLE], 2)
-        rows.append(
-            (SINGLE, w.ABSENT, w.number(0.0, 2), w.ABSENT, w.number(0.0, 2), rank, w.ABSENT)
-        )
+        rows.append((SINGLE, none, zero, none, none, zero, none, rank, none))
+    images = any(o.crossed for o in comparison.overall)
     return Table(
         "Over tasks: Δm in percent of the single-task networks (higher is better)",
-        ("arm", "n", "Δm %", "95 % t interval", "median %", "mean rank", "each task's part %"),
+        (
+            *("arm", "n", "Δm %", "95 % interval", "without its most influential task"),
+            *("median %", "tasks worse", "mean rank", "each task's part %"),
+        ),
         tuple(rows),
         "Δm = mean over tasks of s·(M − B)/|B|, s = +1 where higher is better and −1 where lower "
         "is, so that higher is always better here; part of the literature has the opposite sign. "
-        "Rank 1 is best.",
+        f"The interval is for new seeds {'and new images' if images else 'on these test images'}. "
+        "Rank 1 is best, over the seeds that all arms have.",
+        frozenset({"without its most influential task"})
+        if not any(o.influential for o in comparison.overall)
+        else frozenset(),
     )
 
 
@@ -184,11 +212,11 @@ def _main_table(comparison: Comparison, metrics: Sequence[Metric], *, first: boo
             continue
         cells = []
         for metric, summary in zip(metrics, summaries, strict=True):
-            text = w.mean_sd(summary, decimals_of(comparison, metric))
+            text = w.mean_sd(summary, comparison.decimals(metric))
             fewer = summary is not None and summary.n != len(arm.seeds)
             cells.append(f"{text} (n={summary.n})" if fewer and summary else text)
         rows.append((arm.label, str(len(arm.seeds)), *cells))
-    trivial = [w.number(comparison.trivial.get(m.key), decimals_of(comparison, m)) for m in metrics]
+    trivial = [w.number(comparison.trivial.get(m.key), comparison.decimals(m)) for m in metrics]
     if any(cell != w.ABSENT for cell in trivial):
         rows.append((TRIVIAL, w.ABSENT, *trivial))
     names = [f"{m.task} {m.name}{w.arrow(m.higher_is_better)}" for m in metrics]
@@ -235,4 +263,39 @@ def condition_table(comparison: Comparison) -> Table:
                 )
     return Table(
         "By group", ("metric", "group", "arm", "n", "mean ± sd", "95 % t interval"), tuple(rows)
+    )
+
+
+def plan_table(comparison: Comparison, tests: int) -> Table:
+    """How many seeds a sweep with so many verdicts needs, from these runs as a pilot."""
+    rows = []
+    for d in comparison.verdicts:
+        squares = mean_squares(d.cells.units) if d.cells else None
+        sd = float(np.std(d.values, ddof=1)) if d.n > 1 else 0.0
+        if not sd:
+            continue
+        p, decimals = plan(sd, d.n, d.effect, tests, squares), comparison.decimals(d.metric)
+        low, high = (w.number(end, decimals) for end in p.sd_interval)
+        rows.append(
+            (
+                f"{d.metric.task} {d.metric.name}",
+                d.arm,
+                str(d.n),
+                w.effect_text(d),
+                f"{w.number(sd, decimals)} [{low}, {high}]",
+                *(w.seeds_text(n) for n in (p.one, p.family, p.equal)),
+                w.number(p.floor, decimals) + (" !" if p.out_of_reach else ""),
+            )
+        )
+    return Table(
+        f"Seeds that a sweep with {w.many(tests, 'verdict')} needs",
+        (
+            *("task", "arm", "pilot", "to see", "sd of the difference", "one test"),
+            *(f"{tests} tests", "to show equal", "floor"),
+        ),
+        tuple(rows),
+        "To see the smallest effect of interest with 80 % power: in one test, and in Holm's first "
+        "step over all tests; to show equality within it where there is no difference. The sd has "
+        "its 95 % interval: a pilot of few seeds says little. Floor: the standard error that the "
+        "test images leave however many seeds are run; ! where it alone hides the effect.",
     )

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from mtlface.analysis.comparison import Difference, Summary
-from mtlface.analysis.statistics import ALPHA, MOST_SEEDS, Interval
+from mtlface.analysis.crossed import Interval
+from mtlface.analysis.decisions import ALPHA
+from mtlface.analysis.differences import FEWEST_SEEDS, Difference
+from mtlface.analysis.planning import MOST_SEEDS
+from mtlface.analysis.statistics import Summary
 from mtlface.analysis.tuning import Tuning
 
 ABSENT = "–"
@@ -68,52 +71,80 @@ def arrow(higher_is_better: bool | None) -> str:
     return {True: " ↑", False: " ↓", None: ""}[higher_is_better]
 
 
-def _seeds_text(needed: int) -> str:
-    """The number of seeds, or that it is beyond reason."""
-    return f"More than {MOST_SEEDS:,}" if needed > MOST_SEEDS else f"About {needed}"
+def seeds_text(needed: int | None) -> str:
+    """A number of seeds, or that it is beyond reason."""
+    return f"> {MOST_SEEDS:,}" if needed is None else str(needed)
+
+
+def effect_text(difference: Difference) -> str:
+    """The smallest effect of interest: `±1 pt` of a share, `±2 %` of an error."""
+    d = difference
+    if d.metric.higher_is_better:
+        return f"±{100 * d.effect:.3g} pt"
+    return f"±{100 * d.effect / abs(d.base):.3g} %" if d.base else f"±{d.effect:.3g}"
 
 
 def verdict_text(difference: Difference) -> str:
-    """The verdict with its evidence, for a table: `better`, `better on these pictures`, …."""
-    if difference.verdict == "no verdict":
-        return "no verdict"
-    if difference.pictures is not None:
-        return f"{difference.verdict} on these pictures"
-    if difference.verdict == "no difference shown":
-        return f"no difference shown at n = {difference.pairs.n}"
-    return difference.verdict
+    """The answer for a table: `better`, `shown equal (±1 pt)`, `undecided at n = 5`, …."""
+    d = difference
+    text = str(d.answer)
+    if d.answer == "shown equal":
+        text += f" ({effect_text(d)})"
+    elif d.answer == "undecided":
+        text += f" at n = {d.n}"
+    elif d.answer in ("better", "worse") and d.equal:
+        text += f", by less than {effect_text(d)[1:]}"
+    return text + " (one seed)" if d.basis == "images" else text
+
+
+def sample(difference: Difference) -> str:
+    """What the interval counts: `5 seeds × 300 images`."""
+    d = difference
+    seeds = many(d.n, "seed")
+    if d.basis not in ("seeds and images", "images") or d.estimate is None or not d.estimate.units:
+        return seeds
+    images = f"{d.estimate.units:,}"
+    people = d.cells is not None and len(d.cells.images) > d.estimate.units
+    return f"{seeds} × {images} {'people' if people else 'images'}"
 
 
 def sentence(difference: Difference, decimals: int) -> tuple[str, str]:
-    """One task's verdict in words, and the numbers behind it."""
-    d, pairs = difference, difference.pairs
-    unit = f"{d.metric.name} {number(pairs.mean, decimals, signed=True)}"
-    where = " on these test pictures (one seed)" if d.pictures is not None else ""
-    if d.verdict == "no verdict":
-        words = f"{d.metric.task}: no verdict on {d.arm} against {d.reference}."
-        return words, f"{unit}, n = {pairs.n}. {_why_none(d)}"
-    if d.verdict == "no difference shown":
-        at = where or f" at n = {pairs.n}"
-        words = f"{d.metric.task}: no difference shown between {d.arm} and {d.reference}{at}."
-    else:
-        words = f"{d.metric.task}: {d.arm} is {d.verdict} than {d.reference}{where}."
-    if d.pictures is not None:
-        return words, f"{unit}; {_pictures(d)}."
-    numbers = f"{unit}, n = {pairs.n} seeds"
-    if pairs.t_interval:
-        numbers += (
-            f", 95 % interval {interval(pairs.t_interval, decimals)}, Holm p {_equals(d.p_holm)}"
-        )
-    numbers += "."
-    if d.verdict == "no difference shown":
-        if d.p is not None and d.p < ALPHA:
-            numbers += " The interval leaves zero out, but not after correction over the tasks."
-        if d.seeds_needed is not None and d.seeds_needed > pairs.n:
-            numbers += (
-                f" {_seeds_text(d.seeds_needed)} seeds would be needed to show a difference "
-                "of this size (80 % power)."
-            )
-    return words, numbers
+    """One task's answer in words, and the numbers behind it."""
+    d = difference
+    words = f"{d.metric.task}: {_says(d)}."
+    numbers = f"{d.metric.name} {number(d.mean, decimals, signed=True)}"
+    if d.estimate is None:
+        return words, f"{numbers}, n = {d.n}. {_why_none(d)}"
+    numbers += (
+        f", 95 % interval {interval(d.estimate.interval, decimals)} {SCOPE[d.basis]} "
+        f"({sample(d)}); Holm p {_equals(d.p_holm)}, q {_equals(d.q)}."
+    )
+    if d.basis == "seeds and images" and d.pairs:
+        numbers += f" On these test images alone: {interval(d.pairs.interval, decimals)}."
+    if d.answer == "undecided" and d.p is not None and d.p < ALPHA:
+        numbers += " This test alone says more; the report's family of tests does not."
+    return words, " ".join([numbers, *_collapses(d)])
+
+
+def _says(d: Difference) -> str:
+    seed = " — one seed: another training may turn it round" if d.basis == "images" else ""
+    if d.answer == "no verdict":
+        return f"no verdict on {d.arm} against {d.reference}"
+    if d.answer == "undecided":
+        return f"undecided between {d.arm} and {d.reference} at n = {d.n}{seed}"
+    if d.answer == "shown equal":
+        return f"{d.arm} and {d.reference} are shown equal within {effect_text(d)}{seed}"
+    small = f", by less than {effect_text(d)[1:]}" if d.equal else ""
+    return f"{d.arm} is {d.answer} than {d.reference}{small}{seed}"
+
+
+def _collapses(d: Difference) -> list[str]:
+    """Which seeds learnt nothing: their mean with the others is no typical training."""
+    return [
+        f"{len(seeds)} of {d.n} seeds of {arm} are no better than the constant predictor "
+        f"({', '.join(map(str, seeds))})."
+        for arm, seeds in d.collapsed.items()
+    ]
 
 
 def choice(tuning: Tuning) -> list[str]:
@@ -144,30 +175,19 @@ def choice(tuning: Tuning) -> list[str]:
     return found
 
 
-ONE_SEED = (
-    "Verdicts from one seed speak of other test pictures only, not of the randomness of training: "
-    "another seed may turn them round. Run more seeds before you believe them."
-)
+SCOPE = {
+    "seeds and images": "for new seeds and new images",
+    "seeds": "for new seeds on these test images",
+    "images": "for new images with these two networks",
+    "nothing": "",
+}
 
 
-def _pictures(difference: Difference) -> str:
-    pictures = difference.pictures
-    assert pictures is not None
-    ends = pictures.bootstrap_interval
-    spread = ""
-    if ends:
-        decimals = decimals_for([max(abs(e) for e in ends) * 10])
-        spread = f", 95 % interval {interval(ends, decimals)}"
-    mean = number(pictures.mean, decimals_for([abs(pictures.mean) * 10]), signed=True)
-    return (
-        f"mean error per picture {mean}{spread}, {pictures.n:,} pictures, "
-        f"Holm p {_equals(difference.p_holm)}"
-    )
-
-
-def _why_none(difference: Difference) -> str:
-    if difference.pairs.n == 1:
-        return "One seed, and no errors by picture that both runs kept: run more seeds."
+def _why_none(d: Difference) -> str:
+    if d.n == 1:
+        return "One seed, and no predictions by image that give this metric: run more seeds."
+    if d.n < FEWEST_SEEDS:
+        return f"{d.n} seeds are too few for an interval that can be trusted: run three or more."
     return "The difference is the same for every seed, so its uncertainty cannot be estimated."
 
 

@@ -13,6 +13,14 @@ from mtlface.plots import style as s
 from mtlface.plots.labels import wrap_name
 
 
+# Colour, marker and name of an answer.
+VERDICTS = {
+    "better": (s.BETTER, "o", "better"),
+    "worse": (s.WORSE, "s", "worse"),
+    "shown equal": (s.EQUAL, "^", "shown equal"),
+}
+
+
 @dataclass(frozen=True)
 class ForestRow:
     """One line of a forest plot.
@@ -22,7 +30,7 @@ class ForestRow:
         group: Rows of a group stand together under its name.
         values: The paired differences, one a seed.
         interval: Lower and upper end, None where there is none.
-        verdict: `better`, `worse`, or anything else.
+        verdict: `better`, `worse`, `shown equal`, or anything else.
     """
 
     label: str
@@ -72,7 +80,7 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
         present = {_verdict_style(row.verdict)[2] for row in rows}
         handles = [
             Line2D([], [], color=c, marker=m, markersize=7, linewidth=2, label=label)
-            for c, m, label in map(_verdict_style, ("better", "worse", ""))
+            for c, m, label in map(_verdict_style, (*VERDICTS, ""))
             if label in present
         ]
         handles.append(
@@ -120,8 +128,4 @@ def _outwards(row: ForestRow) -> int:
 
 
 def _verdict_style(verdict: str) -> tuple[str, str, str]:
-    if verdict == "better":
-        return s.BETTER, "o", "better"
-    if verdict == "worse":
-        return s.WORSE, "s", "worse"
-    return s.UNDECIDED, "D", "no difference shown"
+    return VERDICTS.get(verdict, (s.UNDECIDED, "D", "undecided"))

@@ -54,14 +54,12 @@ class _GalleryMetric(Metric):
         """The metric, a scalar; NaN where there is nothing to match."""
         if not self.people:
             return torch.tensor(torch.nan)
-        people, clean = dim_zero_cat(self.people), dim_zero_cat(self.clean)
-        unit = normalize(dim_zero_cat(self.embeddings), dim=1)
-        gallery = clean == 1 if (clean >= 0).any() else first_of_each(people)
-        queries = ~gallery & torch.isin(people, people[gallery])
-        if not queries.any():
-            return unit.new_tensor(torch.nan)
-        similarity = unit[queries] @ unit[gallery].T
-        return self._score(similarity, people[queries][:, None] == people[gallery])
+        embeddings, people = dim_zero_cat(self.embeddings), dim_zero_cat(self.people)
+        matched = match(embeddings, people, dim_zero_cat(self.clean))
+        if matched is None:
+            return embeddings.new_tensor(torch.nan)
+        similarity, same, _ = matched
+        return self._score(similarity, same)
 
     def _score(self, similarity: Tensor, same: Tensor) -> Tensor:
         """The metric of cosines (Q, G) and whether each is of one person, bool (Q, G)."""
@@ -73,7 +71,7 @@ class GalleryTop1(_GalleryMetric):
 
     @override
     def _score(self, similarity: Tensor, same: Tensor) -> Tensor:
-        return same.gather(1, similarity.argmax(dim=1, keepdim=True)).float().mean()
+        return hits(similarity, same).mean()
 
 
 class VerificationAUC(_GalleryMetric):
@@ -83,6 +81,50 @@ class VerificationAUC(_GalleryMetric):
     def _score(self, similarity: Tensor, same: Tensor) -> Tensor:
         # Of −1..1, because torchmetrics takes what lies outside 0..1 for logits.
         return defined_auroc((1 + similarity.flatten().clamp(-1, 1)) / 2, same.flatten().long())
+
+
+def match(
+    embeddings: Tensor, people: Tensor, clean: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Cosines (Q, G) of queries and gallery, whether each is of one person, and the queries (N,).
+
+    Args:
+        embeddings: (N, E).
+        people: A number for each person, all known, (N,).
+        clean: 1 for images of the gallery, 0 for others, −1 where nobody says, (N,).
+
+    Returns:
+        None where there is nothing to match.
+    """
+    gallery = clean == 1 if (clean >= 0).any() else first_of_each(people)
+    queries = ~gallery & torch.isin(people, people[gallery])
+    if not queries.any():
+        return None
+    unit = normalize(embeddings, dim=1)
+    same = people[queries][:, None] == people[gallery]
+    return unit[queries] @ unit[gallery].T, same, queries
+
+
+def hits(similarity: Tensor, same: Tensor) -> Tensor:
+    """1 for each query whose most similar gallery image shows the same person, else 0: (Q,)."""
+    return same.gather(1, similarity.argmax(dim=1, keepdim=True)).float()[:, 0]
+
+
+def query_hits(embeddings: Tensor, people: Tensor, clean: Tensor) -> Tensor:
+    """`GalleryTop1` image by image: its mean over the queries, NaN elsewhere, (N,).
+
+    Args:
+        embeddings: (N, E).
+        people: A number for each person, −1 where unknown, (N,).
+        clean: As for `match`, (N,).
+    """
+    found = embeddings.new_full((len(embeddings),), torch.nan)
+    known = torch.nonzero(people >= 0)[:, 0]
+    matched = match(embeddings[known].float(), people[known], clean[known])
+    if matched is not None:
+        similarity, same, queries = matched
+        found[known[queries]] = hits(similarity, same)
+    return found
 
 
 def first_of_each(people: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from mtlface.data.schema import Category, Labels
 from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import MISSING
-from mtlface.tasks.gallery import GalleryTop1, VerificationAUC
+from mtlface.tasks.gallery import GalleryTop1, VerificationAUC, query_hits
 from mtlface.tasks.task import Batch, Task, names_of, where_labelled
 
 # The labels that matching needs, where the data has them: who it is even if training knows nobody
@@ -195,6 +195,13 @@ class IdentityTask(Task[Category]):
         target = batch[self.label.name]
         wrong = self.split(output)[0].argmax(dim=1) != target
         return where_labelled(wrong, target >= 0)
+
+    @override
+    def image_metrics(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        if self.people is None:
+            return {}
+        person, clean = batch[self.people.name], self._clean(batch)
+        return {"gallery_top1": query_hits(self.split(output)[1], person, clean)}
 
     @property
     @override

@@ -224,6 +224,14 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
     def error(self, output: Tensor, batch: Batch) -> Tensor:
         """One number a picture, lower is better, NaN where unlabelled: (B,)."""
 
+    def image_metrics(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Metrics that are means over images and that no predicted column could give again.
+
+        Comparisons need them image by image: by the metric's name, float (B,), NaN where an image
+        does not count.
+        """
+        return {}
+
     def describe(self) -> dict[str, Any]:
         """What the outputs mean, as plain data, for exports."""
         return {"label": self.label.to_dict(), "columns": list(self.prediction_columns)}

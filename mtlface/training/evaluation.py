@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mtlface.data.batch import Batch, Split
 from mtlface.data.datamodule import FaceDataModule
+from mtlface.data.people import PERSON
 from mtlface.data.schema import Category
 from mtlface.data.table import FaceTable
 from mtlface.tasks import Task
@@ -153,13 +154,13 @@ def _results(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, float
 
 
 def prediction_table(module: MultiTaskModule, found: Predictions, table: FaceTable) -> pd.DataFrame:
-    """A row a picture: predictions and truth in human units, errors, groups."""
+    """One row per image: predictions and truth in human units, errors, groups, who is on it."""
     rows = table.frame.iloc[found.targets["index"].numpy()]
     columns: dict[str, Any] = {"image": rows["image"].to_numpy()}
     for name, task in module.tasks.items():
         columns |= task_columns(task, found.outputs[name], found.targets)
     for label in table.labels.values():
-        if isinstance(label, Category) and label.group:
+        if isinstance(label, Category) and (label.group or label.name == PERSON.name):
             names = np.array([*label.classes, ""], dtype=object)
             columns[label.name] = names[label.values(rows)]
     return pd.DataFrame(columns)
@@ -168,4 +169,5 @@ def prediction_table(module: MultiTaskModule, found: Predictions, table: FaceTab
 def task_columns(task: Task[Any], output: Tensor, targets: Batch) -> dict[str, np.ndarray]:
     """A task's predictions, truth and errors in human units, a column each, (N,)."""
     columns = task.columns(output, targets["size"]) | task.truth(targets)
-    return columns | {f"{task.name}/error": task.error(output, targets).numpy()}
+    by_image = {"error": task.error(output, targets)} | task.image_metrics(output, targets)
+    return columns | {f"{task.name}/{name}": values.numpy() for name, values in by_image.items()}

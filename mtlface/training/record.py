@@ -74,6 +74,7 @@ def record(
             for task in module.tasks.values()
             for part in task.parts
         },
+        "labels": datamodule.table.labels.to_dict(),
         "directions": directions(module),
         "references": OmegaConf.to_container(cfg.references),
         "metrics": found.metrics | watch.averages(),

@@ -37,7 +37,8 @@ def test_the_csv_holds_what_the_table_says_at_full_precision(sweep):
     row = found["celeba_landmarks_gender_improved", "gender", "accuracy"]
     reference = found["celeba_gender", "gender", "accuracy"]
     assert float(row["difference"]) == pytest.approx(float(row["mean"]) - float(reference["mean"]))
-    assert float(row["t_low"]) < float(row["difference"]) < float(row["t_high"])
+    assert float(row["low"]) < float(row["difference"]) < float(row["high"])
+    assert (row["sample"], row["units"]) == ("seeds and images", "600")
     assert (row["verdict"], row["reference"], row["pairs"]) == ("better", "celeba_gender", "5")
     assert ("celeba_landmarks_gender", "all", "delta_m") in found
 

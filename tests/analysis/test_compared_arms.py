@@ -1,10 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
+from sklearn import metrics as sk
+from statsmodels.stats.multitest import multipletests
 
-from mtlface.analysis.comparing import compare
-from mtlface.analysis.comparison import SINGLE
+from mtlface.analysis.comparison import compare
+from mtlface.analysis.crossed import crossed
+from mtlface.analysis.overall import SINGLE
+from mtlface.analysis.report import notes
 from mtlface.analysis.results import read_runs
+from mtlface.compare import main
 from mtlface.errors import MtlfaceError
 
 TWO = ("gender", "landmarks")
@@ -16,16 +22,16 @@ def metrics(gender=None, landmarks=None):
 
 
 def verdicts(comparison):
-    return {(d.arm, d.metric.task): d.verdict for d in comparison.verdicts}
+    return {(d.arm, d.metric.task): d.answer for d in comparison.verdicts}
 
 
-def test_a_sweep_is_told_better_worse_and_no_difference(sweep):
+def test_a_sweep_is_told_better_worse_and_undecided(sweep):
     found = verdicts(compare(read_runs([sweep])))
     assert found == {
         ("celeba_landmarks_gender", "gender"): "worse",
         ("celeba_landmarks_gender", "landmarks"): "worse",
         ("celeba_landmarks_gender_improved", "gender"): "better",
-        ("celeba_landmarks_gender_improved", "landmarks"): "no difference shown",
+        ("celeba_landmarks_gender_improved", "landmarks"): "undecided",
     }
 
 
@@ -37,8 +43,9 @@ def test_differences_pair_by_seed_and_not_by_order(tmp_path, run_writer):
     comparison = compare(read_runs([tmp_path]))
     (difference,) = comparison.verdicts
     assert difference.seeds == (1, 2)
-    assert difference.pairs.mean == pytest.approx(0.075)
-    assert difference.p == pytest.approx(stats.ttest_rel([0.65, 0.85], [0.6, 0.75]).pvalue)
+    assert difference.mean == pytest.approx(0.075)
+    assert difference.pairs.p == pytest.approx(stats.ttest_rel([0.65, 0.85], [0.6, 0.75]).pvalue)
+    assert difference.answer == "no verdict"  # two seeds
     assert any("No single-task arm of landmarks" in note for note in comparison.notes)
     assert comparison.overall[0].without_reference == ("landmarks",)
 
@@ -65,7 +72,7 @@ def test_delta_m_turns_the_sign_so_that_higher_is_better(sweep):
             100 * (mean[overall.arm, "gender"] - gender) / gender,
             -100 * (mean[overall.arm, "landmarks"] - landmarks) / landmarks,
         )
-        assert overall.delta_m.mean == pytest.approx(np.mean(parts))
+        assert overall.delta_m == pytest.approx(np.mean(parts))
         assert overall.median == pytest.approx(np.median(parts))
         assert tuple(overall.contributions[t] for t in TWO) == pytest.approx(parts)
 
@@ -76,25 +83,212 @@ def test_ranks_set_multi_task_arms_against_the_single_task_networks(sweep):
     assert ranks[SINGLE] + ranks["celeba_landmarks_gender_improved"] == 3
 
 
-def test_holm_counts_the_primary_metrics_only(sweep):
-    for d in compare(read_runs([sweep])).differences:
-        assert (d.p_holm is None) == (not d.metric.primary)
+def test_one_family_spans_all_arms_and_tasks_of_the_report(sweep):
+    found = compare(read_runs([sweep])).differences
+    assert all((d.p_holm is None) == (not d.metric.primary) for d in found)
+    primary = [d for d in found if d.metric.primary]
+    assert len(primary) == 4
+    assert [d.p_holm for d in primary] == pytest.approx(
+        list(multipletests([d.p for d in primary], method="holm")[1])
+    )
+    assert [d.q for d in primary] == pytest.approx(
+        list(multipletests([d.p for d in primary], method="fdr_bh")[1])
+    )
 
 
-def test_one_seed_is_judged_on_its_test_pictures(tmp_path, run_writer, predictions_writer):
-    for arm, value in {"single": 0.6, "both": 0.9}.items():
-        nme = None if arm == "single" else 0.1
-        folder = run_writer(arm, 0, metrics(gender=value, landmarks=nme))
-        predictions_writer(folder, gender=value, nme=nme)
+def test_the_headline_counts_seeds_and_images_and_is_the_formula_of_the_files(sweep):
+    (found,) = (
+        d
+        for d in compare(read_runs([sweep])).verdicts
+        if d.arm.endswith("improved") and d.metric.task == "gender"
+    )
+
+    def right(arm):
+        files = [sweep / arm / f"celeba/seed={seed}/test_predictions.csv" for seed in range(5)]
+        return np.stack([1 - pd.read_csv(file)["gender/error"] for file in files])
+
+    expected = crossed(right(found.arm) - right("celeba_gender").astype(float))
+    assert (found.basis, found.estimate.units) == ("seeds and images", 600)
+    assert found.estimate.interval == pytest.approx(expected.interval, rel=1e-9)
+    assert found.estimate.p == pytest.approx(expected.p, rel=1e-9)
+    narrow = found.pairs.interval
+    assert narrow[1] - narrow[0] < expected.interval[1] - expected.interval[0]
+
+
+def write_pair(run_writer, predictions_writer, seeds, gender=(0.6, 0.9), **keys):
+    """A single-task and a multi-task arm with predictions; `gender` is their accuracy."""
+    for arm, value in zip(("single", "both"), gender, strict=True):
+        for seed in seeds:
+            nme = None if arm == "single" else 0.1
+            shaken = value + 0.01 * (seed % 3)
+            folder = run_writer(arm, seed, metrics(gender=shaken, landmarks=nme))
+            exact = predictions_writer(folder, gender=shaken, nme=nme, **keys)
+            run_writer(arm, seed, exact)
+
+
+def test_one_seed_is_judged_by_a_bootstrap_of_its_own_metric(
+    tmp_path, run_writer, predictions_writer
+):
+    write_pair(run_writer, predictions_writer, [0])
     (difference,) = compare(read_runs([tmp_path])).verdicts
-    assert (difference.verdict, difference.pictures.n) == ("better", 150)
-    assert difference.pictures.mean < 0  # fewer errors a picture
+    assert (difference.answer, difference.basis) == ("better", "images")
+    assert difference.estimate.mean == pytest.approx(difference.mean, abs=1e-9)
+    assert difference.estimate.units == 600
+
+
+def test_one_seed_of_f1_is_judged_by_f1_and_not_by_the_error(
+    tmp_path, run_writer, predictions_writer
+):
+    """Fewer errors and a lower F1: the rare class is given up."""
+    truth = np.arange(600) % 10 == 0
+    tasks = {"gender": {"label": "gender", "primary": "f1"}}
+    both = tasks | {"landmarks": {"label": "landmarks", "primary": "nme"}}
+    guesses = {
+        "single": truth | (np.arange(600) % 10 == 1) & (np.arange(600) % 3 > 0),
+        "both": truth & (np.arange(600) % 40 == 0),
+    }
+    for arm, guess in guesses.items():
+        f1 = sk.f1_score(truth, guess)
+        folder = run_writer(
+            arm, 0, {"test/gender/f1": f1},
+            tasks=tasks if arm == "single" else both, directions={"gender/f1": True},
+        )  # fmt: skip
+        names = np.array(["female", "male"])
+        table = {
+            "image": np.arange(600),
+            "gender": names[guess.astype(int)],
+            "gender_true": names[truth.astype(int)],
+            "gender/error": (guess != truth).astype(int),
+        }
+        pd.DataFrame(table).to_csv(folder / "test_predictions.csv", index=False)
+    (difference,) = compare(read_runs([tmp_path])).verdicts
+    assert (guesses["single"] != truth).mean() < (guesses["both"] != truth).mean() + 0.05
+    assert (difference.metric.name, difference.answer) == ("f1", "worse")
+    assert difference.estimate.mean == pytest.approx(difference.mean)
 
 
 def test_one_seed_without_predictions_gets_no_verdict(tmp_path, run_writer):
     run_writer("single", 0, metrics(gender=0.6))
     run_writer("both", 0, metrics(gender=0.9, landmarks=0.1))
     assert verdicts(compare(read_runs([tmp_path]))) == {("both", "gender"): "no verdict"}
+
+
+def test_two_seeds_give_no_verdict_however_large_the_difference(
+    tmp_path, run_writer, predictions_writer
+):
+    write_pair(run_writer, predictions_writer, range(2))
+    (difference,) = compare(read_runs([tmp_path])).verdicts
+    assert (difference.answer, difference.estimate) == ("no verdict", None)
+
+
+def test_three_seeds_without_predictions_speak_of_these_images_only(tmp_path, run_writer):
+    for seed in range(3):
+        run_writer("single", seed, metrics(gender=0.6 + seed / 1000))
+        run_writer("both", seed, metrics(gender=0.9 + seed / 900, landmarks=0.1))
+    (difference,) = compare(read_runs([tmp_path])).verdicts
+    assert (difference.answer, difference.basis) == ("better", "seeds")
+
+
+def test_people_are_the_units_where_images_repeat_them(tmp_path, run_writer, predictions_writer):
+    write_pair(run_writer, predictions_writer, range(3), people=60)
+    (difference,) = compare(read_runs([tmp_path])).verdicts
+    assert difference.estimate.units == 60
+
+
+def test_seeded_splits_take_nadeau_and_bengios_factor(tmp_path, run_writer, predictions_writer):
+    write_pair(run_writer, predictions_writer, range(3))
+    for file in tmp_path.rglob("test_predictions.csv"):
+        table = pd.read_csv(file)
+        table["image"] = file.parent.name + table["image"]  # other images for every seed
+        table.to_csv(file, index=False)
+    (difference,) = compare(read_runs([tmp_path])).verdicts
+    assert difference.basis == "seeds"
+    spread = np.std(difference.values, ddof=1)
+    assert difference.estimate.se == pytest.approx(spread * np.sqrt(1 / 3 + 600 / 700), rel=1e-9)
+
+
+def test_equal_arms_are_shown_equal_within_the_declared_effect(
+    tmp_path, run_writer, predictions_writer
+):
+    write_pair(run_writer, predictions_writer, range(5), gender=(0.8, 0.8))
+    tree = read_runs([tmp_path])
+    assert verdicts(compare(tree, effects={"gender": "0.05"})) == {
+        ("both", "gender"): "shown equal"
+    }
+    assert verdicts(compare(tree, effects={"gender": "0.0001"})) == {
+        ("both", "gender"): "undecided"
+    }
+    with pytest.raises(MtlfaceError, match="Did you mean 'gender'"):
+        compare(tree, effects={"gendr": "0.05"})
+
+
+def test_collapsed_seeds_are_counted_and_an_answer_must_hold_without_them(
+    tmp_path, run_writer, capsys
+):
+    for seed in range(6):
+        run_writer("single", seed, metrics(gender=0.8 + seed / 1000))
+        collapsed = 0.53 if seed in (1, 4) else 0.83 + seed / 900
+        run_writer("both", seed, metrics(gender=collapsed, landmarks=0.1))
+    comparison = compare(read_runs([tmp_path]))
+    (difference,) = comparison.verdicts
+    assert difference.collapsed == {"both": (1, 4)}
+    assert difference.mean < 0 < difference.values[0]
+    assert difference.answer == "undecided"
+    main([f"runs={tmp_path}", "figures=false"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 of 6 seeds of both are no better than the constant predictor (1, 4)" in printed
+
+
+def test_a_reference_that_learnt_nothing_is_flagged(tmp_path, run_writer, predictions_writer):
+    write_pair(run_writer, predictions_writer, range(3), gender=(0.5, 0.9))
+    comparison = compare(read_runs([tmp_path]))
+    assert comparison.unlearnt == [("single", "gender")]
+    assert any("single, a reference for gender, is not shown" in n for n in notes(comparison))
+
+
+def test_ranks_use_the_seeds_that_all_arms_have(tmp_path, run_writer):
+    """Without seed 2, which only one arm has and which is an easy one, the order turns."""
+    for seed in range(2):
+        run_writer("single", seed, metrics(gender=0.7))
+        run_writer("a", seed, metrics(gender=0.80, landmarks=0.1))
+        run_writer("b", seed, metrics(gender=0.79, landmarks=0.1))
+    run_writer("b", 2, metrics(gender=0.99, landmarks=0.1))
+    assert compare(read_runs([tmp_path])).ranks == {"a": 1.25, "b": 1.75, SINGLE: 3.0}
+
+
+def test_delta_m_stands_with_and_without_its_most_influential_task(tmp_path, run_writer):
+    tasks = {t: {"label": t, "primary": "accuracy"} for t in ("a", "b", "c")}
+    means = {"a": (0.5, 0.6), "b": (0.5, 0.49), "c": (0.5, 0.495)}
+    directions = {f"{t}/accuracy": True for t in tasks}
+    for seed in range(3):
+        shake = 1 + seed / 1000
+        for t, (single, _) in means.items():
+            found = {f"test/{t}/accuracy": single * shake}
+            run_writer(f"single_{t}", seed, found, tasks={t: tasks[t]}, directions=directions)
+        both = {f"test/{t}/accuracy": value * shake for t, (_, value) in means.items()}
+        run_writer("all", seed, both, tasks=tasks, directions=directions)
+    (overall,) = compare(read_runs([tmp_path])).overall
+    assert overall.delta_m == pytest.approx((20 - 2 - 1) / 3, abs=0.01)
+    assert (overall.influential, overall.worse) == ("a", ("b", "c"))
+    assert overall.without_influential == pytest.approx(-1.5, abs=0.01)
+    assert overall.median == pytest.approx(-1, abs=0.01)
+
+
+def test_a_plan_says_seeds_for_one_test_for_the_family_and_the_floor(sweep, capsys):
+    assert main([f"runs={sweep}", "plan=48", "effects.gender=0.03"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Seeds that a sweep with 48 verdicts needs" in printed
+    assert "±3 pt" in printed
+    assert not (sweep / "comparison.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [("plan=0", "number of verdicts"), ("plan=4", "needs a pilot")]
+)
+def test_a_plan_without_a_pilot_or_a_sweep_is_an_error(tmp_path, run_writer, words, message):
+    run_writer("single", 0, metrics(gender=0.6))
+    with pytest.raises(MtlfaceError, match=message):
+        main([f"runs={tmp_path}", words])
 
 
 def test_two_single_task_arms_of_a_task_are_the_users_choice(tmp_path, run_writer):

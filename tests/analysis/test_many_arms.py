@@ -1,8 +1,8 @@
 import pytest
 
+from mtlface.analysis import report
 from mtlface.analysis import tables as t
-from mtlface.analysis.comparing import compare
-from mtlface.analysis.comparison import MANY
+from mtlface.analysis.comparison import MANY, compare
 from mtlface.analysis.figures import draw_all
 from mtlface.analysis.results import read_runs
 from mtlface.analysis.wording import short_names
@@ -61,7 +61,7 @@ def test_many_verdicts_are_counted_and_name_who_does_not_recover_a_task(methods,
 
 def test_few_verdicts_stand_one_by_one(sweep, capsys):
     comparison = compare(read_runs([sweep]))
-    assert t.tally_table(comparison).title not in [x.title for x in t.all_tables(comparison)]
+    assert t.tally_table(comparison).title not in [x.title for x in report.all_tables(comparison)]
 
 
 def test_many_arms_share_one_figure_of_cosines_and_one_forest(methods, tmp_path):

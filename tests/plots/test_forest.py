@@ -5,7 +5,7 @@ from mtlface.plots.forest import ForestRow, forest
 
 def test_forest_draws_the_interval_the_mean_and_every_seed():
     rows = [
-        ForestRow("a", "gender", [1.0, 2.0, 3.0], (-0.5, 4.5), "no difference shown"),
+        ForestRow("a", "gender", [1.0, 2.0, 3.0], (-0.5, 4.5), "undecided"),
         ForestRow("b", "gender", [5.0], None, "better"),
     ]
     axes = forest(rows, "benefit (%)", "title").axes[0]
