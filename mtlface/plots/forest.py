@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator
 from mtlface.plots import style as s
 from mtlface.plots.labels import wrap_name
 
-
 # Colour, marker and name of an answer.
 VERDICTS = {
     "better": (s.BETTER, "o", "better"),

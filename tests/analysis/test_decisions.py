@@ -72,9 +72,12 @@ def test_an_effect_that_is_no_size_is_an_error(effect):
 @given(some.floats(0.3, 3.0), some.sampled_from([0.05, 0.05 / 8]))
 def test_planned_seeds_reach_the_power_and_one_less_does_not(effect, alpha):
     n = pl.seeds_to_detect(effect, alpha)
-    power = TTestPower().power
-    assert power(effect, n, alpha) >= 0.8 - 1e-6
-    assert n == 2 or power(effect, n - 1, alpha) < 0.8
+
+    def power(n):
+        return np.nan_to_num(TTestPower().power(effect, n, alpha), nan=1.0)  # far out it is NaN
+
+    assert power(n) >= 0.8 - 1e-6
+    assert n == 2 or power(n - 1) < 0.8
 
 
 @pytest.mark.parametrize(("sd", "one", "family"), [(1.0, 10, 23), (2.0, 34, 74)])
