@@ -61,12 +61,14 @@ def test_names_from_the_runs_are_text_and_never_markup(tmp_path, run_writer, cap
             {"test/gender/accuracy": 0.6 + seed / 9, "test/landmarks/nme": 1.0},
             **{"data.counts": {evil: 3}},
         )
-    assert main([f"runs={tmp_path}"]) == 0
-    assert evil[:10] in capsys.readouterr().out
-    html = (tmp_path / "comparison.html").read_text()
+    folder = tmp_path / "ff,task=[gender,age]"
+    assert main([f"runs={tmp_path}", f"output={folder}"]) == 0
+    said = capsys.readouterr().out
+    assert evil[:10] in said and f"Report: {folder}/" in said
+    html = (folder / "comparison.html").read_text()
     assert "<img src=x" not in html
     assert "&lt;img src=x" in html
-    assert "<img src=x" not in (tmp_path / "comparison.md").read_text()
+    assert "<img src=x" not in (folder / "comparison.md").read_text()
 
 
 def test_a_failed_arm_a_missing_seed_and_a_null_still_give_a_table(tmp_path, run_writer, capsys):

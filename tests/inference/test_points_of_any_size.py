@@ -87,19 +87,22 @@ def test_the_exported_model_answers_shares_and_says_so(in_pixels, photos, tmp_pa
     assert_in_ratio(pd.DataFrame(rows))
 
 
-def enlarged(faces, root, scale):
-    """The folder with its images and its points at another size."""
+def enlarged(faces, root, scale, every=1):
+    """The folder with every so many of its images and their points at another size."""
     folder = root / "img_align_celeba"
     folder.mkdir(parents=True)
     for path in faces.rglob("*.jpg"):
         with Image.open(path) as face:
-            size = tuple(round(side * scale) for side in face.size)
+            larger = int(path.stem) % every == 0
+            size = tuple(round(side * scale) if larger else side for side in face.size)
             face.resize(size, Image.Resampling.LANCZOS).save(folder / path.name, quality=95)
     for path in faces.glob("*.csv"):
         (root / path.name).write_bytes(path.read_bytes())
     points = root / "list_landmarks_align_celeba.csv"
     table = pd.read_csv(points)
-    table.iloc[:, 1:] = ((table.iloc[:, 1:] + 0.5) * scale - 0.5).round().astype(int)
+    rows = table["image_id"].str[:6].astype(int) % every == 0
+    larger = ((table.loc[rows].iloc[:, 1:] + 0.5) * scale - 0.5).round().astype(int)
+    table.loc[rows, larger.columns] = larger
     table.to_csv(points, index=False)
     return root
 
@@ -119,3 +122,22 @@ def test_evaluate_measures_alike_at_any_size(in_pixels, faces, cache, tmp_path, 
     assert large["landmarks/mse_px"] == pytest.approx(4 * small["landmarks/mse_px"], rel=0.05)
     for name in ("nme", "nme_image", "rmse"):
         assert large[f"landmarks/{name}"] == pytest.approx(small[f"landmarks/{name}"], rel=0.05)
+
+
+@pytest.mark.parametrize("loss_size", LOSSES)
+def test_training_images_of_several_sizes_are_one_face_to_the_network(
+    composed, faces, cache, tmp_path, loss_size
+):
+    words = [f"tasks.landmarks.loss_size={loss_size}", "tasks.landmarks.start_at_mean=true"]
+    results = {}
+    for name, root in (("one", faces), ("several", enlarged(faces, tmp_path / "f", 2.0, every=3))):
+        config = composed("experiment=tiny", *words, f"data.root={root}", f"data.cache={cache}")
+        results[name] = run(config, tmp_path / name, "tiny", words)["metrics"]
+    for metric in ("nme", "rmse"):
+        one, several = (results[name][f"test/landmarks/{metric}"] for name in results)
+        assert several == pytest.approx(one, rel=0.05)
+    one, several = (pd.read_csv(tmp_path / n / "test_predictions.csv") for n in results)
+    scale = np.where(several["image"].str[-10:-4].astype(int) % 3 == 0, 2.0, 1.0)[:, None]
+    assert len(np.unique(scale)) == 2
+    columns = [c for c in columns_of(one) if c in several]
+    np.testing.assert_allclose((several[columns] + 0.5) / scale - 0.5, one[columns], atol=3)

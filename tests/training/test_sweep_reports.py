@@ -33,6 +33,16 @@ def test_the_overview_shows_where_each_run_is():
     assert "done, 1 min 00 s" in text and "waiting" in text and "1 of 3 runs over" in text
 
 
+def test_the_names_of_arms_and_errors_are_text_and_never_markup(capsys):
+    run = PlannedRun(("task=[gender,age]",), Path("/out/g/ff,task=[gender,age]/celeba/seed=0"), "")
+    console = Console(width=120, height=20)
+    overview = Overview([run], console)
+    assert "ff,task=[gender,age]" in shown(overview.table())
+    overview.ended(Outcome(run.folder, "failed", error="no [disk]"))
+    said = capsys.readouterr().out
+    assert "ff,task=[gender,age]" in said and "no [disk]" in said
+
+
 def test_a_long_sweep_keeps_the_running_line_on_the_screen():
     overview = Overview(RUNS, Console(width=120, height=12))
     overview.started(FOLDERS[30])

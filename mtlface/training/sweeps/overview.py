@@ -11,6 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from mtlface.training.reports import Outcome, Progress, duration
 from mtlface.training.sweeps.plan import PlannedRun
@@ -71,7 +72,7 @@ class Overview:
             self.seconds[outcome.folder] = outcome.seconds
         if outcome.state == "failed":
             run = self.runs[outcome.folder]
-            self._console.print(f"✗ {run.arm} seed={run.seed}: {outcome.error}")
+            self._console.print(f"✗ {run.arm} seed={run.seed}: {outcome.error}", markup=False)
 
     def table(self) -> Table:
         """The runs around the one that is on, as many as the terminal has lines for."""
@@ -89,7 +90,7 @@ class Overview:
         first = max(0, min(on - height // 2, len(folders) - height))
         return folders[first : first + height]
 
-    def _cells(self, folder: Path) -> tuple[str, ...]:
+    def _cells(self, folder: Path) -> tuple[str | Text, ...]:
         run, state, progress = self.runs[folder], self.states[folder], self.progress.get(folder)
         epoch = best = ""
         left = state if state in {"waiting", "skipped", "failed"} else "reading data"
@@ -101,7 +102,7 @@ class Overview:
             left = "testing" if progress.epoch >= progress.epochs else left
         if folder in self.seconds:
             left = f"{state}, {duration(self.seconds[folder])}"
-        return MARKS[state], run.arm, run.seed, epoch, best, left
+        return MARKS[state], Text(run.arm), run.seed, epoch, best, left
 
     def _caption(self) -> str:
         over = sum(state in {"done", "skipped", "failed"} for state in self.states.values())
