@@ -30,7 +30,7 @@ from mtlface.training.callbacks import (
     StopOnBadLoss,
     TrainLosses,
 )
-from mtlface.training.checkpoint import AtomicCheckpointIO
+from mtlface.training.checkpoint_writer import CheckpointWriter
 from mtlface.training.composition import check_names, check_width
 from mtlface.training.dashboard import Dashboard
 from mtlface.training.event_log import EventLog
@@ -145,6 +145,7 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
         MtlfaceError: The accelerator asked for is not there.
     """
     files = RunFolder(folder)
+    writer = CheckpointWriter(files)
     best = BestCheckpoint(
         dirpath=files.checkpoints,
         filename="best",
@@ -162,12 +163,12 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
         Finetuning(**cfg.finetune),
         TrainLosses(),
         History(folder / "metrics.csv"),
-        StopOnBadLoss(every=steps),
+        StopOnBadLoss(steps, writer),
         BalancingWatch(cfg.watch.every_n_steps, steps),
         Dashboard(OmegaConf.to_yaml(cfg, resolve=True), steps, cfg.figures),
         *shown,
         best,
-        LastCheckpoint(files),
+        LastCheckpoint(writer),
         StopAtStep(),
     ]
     if cfg.patience is not None:
@@ -189,7 +190,7 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
             settings,
             callbacks=callbacks,
             logger=logger,
-            plugins=_plugins(),
+            plugins=_plugins(writer),
             default_root_dir=str(folder),
         )
     except Exception as error:
@@ -205,11 +206,11 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
     return trainer
 
 
-def _plugins() -> list[Any]:
+def _plugins(writer: CheckpointWriter) -> list[Any]:
     # Under Slurm Lightning would save in mid-epoch and requeue the job by itself; a run goes on
     # from the start of an epoch, and its exit code says that it wants to be queued again.
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-    return [AtomicCheckpointIO(), *slurm]
+    return [writer, *slurm]
 
 
 def choose_precision(precision: str, accelerator: str) -> str:

@@ -18,8 +18,8 @@ from mtlface import preemption
 from mtlface.atomic import write_text
 from mtlface.errors import MtlfaceError
 from mtlface.models import freeze, unfreeze
+from mtlface.training.checkpoint_writer import CheckpointWriter
 from mtlface.training.module import MultiTaskModule
-from mtlface.training.run_folder import RunFolder
 from mtlface.training.schedule import rescale
 from mtlface.training.seeds import derived_seed
 
@@ -42,17 +42,17 @@ class EpochSeed(Callback):
 
 
 class LastCheckpoint(Callback):
-    """Writes `last.ckpt` between two epochs, when everything of the epoch is settled.
+    """Saves `last.ckpt` between two epochs, when everything of the epoch is settled.
 
     Lightning's own last checkpoint is written before the epoch's learning rate step, which a
     resumed run would then miss.
 
     Args:
-        files: Where to; the one before is kept too, should the last not be readable.
+        writer: Keeps it, and writes it now and then; here it is told when the run ends.
     """
 
-    def __init__(self, files: RunFolder) -> None:
-        self.files = files
+    def __init__(self, writer: CheckpointWriter) -> None:
+        self.writer = writer
         self._first_epoch = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,14 +70,23 @@ class LastCheckpoint(Callback):
         for count in counts:
             count.ready -= 1
         try:
-            trainer.save_checkpoint(self.files.next)
+            trainer.save_checkpoint(self.writer.files.last, weights_only=False)
         finally:
             for count in counts:
                 count.ready += 1
-        if trainer.is_global_zero:
-            if self.files.last.exists():
-                self.files.last.replace(self.files.previous)
-            self.files.next.replace(self.files.last)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes what is kept."""
+        self.writer.finish()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Writes what is kept: SIGTERM, Ctrl-C and errors cost a run no more than its epoch."""
+        try:
+            self.writer.write()
+        except OSError as error:  # which may be what ends the run
+            log.warning("The last checkpoint could not be written: %s", error)
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -164,10 +173,11 @@ class StopOnBadLoss(Callback):
 
     Args:
         every: Steps between two looks.
+        writer: Writes the last good checkpoint, to be named.
     """
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    def __init__(self, every: int, writer: CheckpointWriter) -> None:
+        self.every, self.writer = every, writer
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Looks every few steps."""
@@ -188,7 +198,8 @@ class StopOnBadLoss(Callback):
         if found is None:
             return
         name, step = found
-        files = RunFolder(Path(trainer.default_root_dir))
+        self.writer.write()
+        files = self.writer.files
         good = [str(path) for path in (files.last, files.best) if path.exists()]
         raise MtlfaceError(
             f"The {split} loss of '{name}' is not finite since step {step} (epoch "

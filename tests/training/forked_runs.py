@@ -58,6 +58,8 @@ def _train(folder, overrides, disturb, arguments):
     from mtlface.door import GOES_ON, guarded
     from mtlface.training.run import run
 
+    every_epoch()
+
     folder.mkdir(parents=True, exist_ok=True)
     sys.stdout = sys.stderr = Path(f"{folder}.txt").open("a", buffering=1)  # noqa: SIM115
     os.dup2(sys.stderr.fileno(), 2)
@@ -96,6 +98,28 @@ def at_step(number, act=die):
         return step(self, batch, batch_idx)
 
     MultiTaskModule.training_step = counted
+
+
+def every_epoch():
+    """Writes checkpoints at once: a kill then loses one of these short epochs, not all of them."""
+    from mtlface.training import checkpoint_writer
+
+    writer = checkpoint_writer.CheckpointWriter
+    save, checkpoint_writer.SECONDS_BETWEEN_WRITES = writer.save_checkpoint, 0.0
+
+    def save_and_wait(self, *arguments, **settings):
+        save(self, *arguments, **settings)
+        self._wait()
+
+    writer.save_checkpoint = save_and_wait
+
+
+def every_half_minute(then, *arguments):
+    """Writes checkpoints as often as ordinary runs do, which end before that comes round."""
+    from mtlface.training import checkpoint_writer
+
+    checkpoint_writer.SECONDS_BETWEEN_WRITES = 30.0
+    then(*arguments)
 
 
 def in_save(number):

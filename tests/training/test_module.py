@@ -9,6 +9,8 @@ from lightning import Callback, Trainer
 from mtlface.errors import MtlfaceError
 from mtlface.training.build import build_datamodule, build_module
 from mtlface.training.callbacks import Finetuning, StopOnBadLoss
+from mtlface.training.checkpoint_writer import CheckpointWriter
+from mtlface.training.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -108,10 +110,11 @@ class Poison(Callback):
 
 @pytest.mark.parametrize("every", [1, 100])
 @pytest.mark.parametrize(("task", "step"), [("landmarks", 2), ("gender", 1)])
-def test_a_loss_that_is_no_number_is_named_with_its_step(built, every, task, step):
+def test_a_loss_that_is_no_number_is_named_with_its_step(built, tmp_path, every, task, step):
     module, datamodule = built("data.batch_size=4")
     with pytest.raises(MtlfaceError, match=rf"loss of '{task}' .* since step {step} \(epoch 0\)"):
-        fit(module, datamodule, Poison(task, step), StopOnBadLoss(every), max_epochs=2)
+        stop = StopOnBadLoss(every, CheckpointWriter(RunFolder(tmp_path)))
+        fit(module, datamodule, Poison(task, step), stop, max_epochs=2)
 
 
 def test_the_validation_loss_is_the_mean_over_labels_however_they_are_batched(built):

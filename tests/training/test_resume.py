@@ -12,6 +12,7 @@ from forked_runs import (
     assert_same_run,
     at_step,
     before,
+    every_half_minute,
     in_save,
     log_of,
     scalars,
@@ -78,10 +79,23 @@ def test_a_run_killed_while_it_writes_a_checkpoint(data, whole, tmp_path, number
     assert_same_run(killed, whole)
 
 
+def test_a_run_killed_in_its_first_half_minute_starts_anew(data, whole, tmp_path):
+    killed = tmp_path / "run"
+    disturb = (every_half_minute, at_step, 3 * STEPS + 1)
+    assert train(killed, data, *disturb) == -signal.SIGKILL
+    assert not list((killed / "checkpoints").glob("*"))
+    assert train(killed, data, every_half_minute, do_nothing) == 0, log_of(killed)
+    assert_same_run(killed, whole)
+
+
+def do_nothing():
+    pass
+
+
 @pytest.mark.parametrize("moment", ["evaluate", "write_result"])
 def test_a_run_killed_after_training_repeats_one_epoch_at_most(data, whole, tmp_path, moment):
     killed = tmp_path / "run"
-    assert train(killed, data, before, moment) == -signal.SIGKILL
+    assert train(killed, data, every_half_minute, before, moment) == -signal.SIGKILL
     assert not (killed / "result.json").exists()
     assert train(killed, data) == 0, log_of(killed)
     assert "Going on from epoch 3" in log_of(killed)
@@ -150,7 +164,8 @@ def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(data, whole, 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_preemption_stops_after_the_step_and_asks_to_be_queued_again(data, whole, tmp_path, number):
     stopped = tmp_path / "run"
-    assert train(stopped, data, signal_at_step, 2 * STEPS, number) == PREEMPTED
+    disturb = (every_half_minute, signal_at_step, 2 * STEPS, number)
+    assert train(stopped, data, *disturb) == PREEMPTED
     assert "Stopped by the scheduler" in log_of(stopped)
     assert "Traceback" not in log_of(stopped)
     assert train(stopped, data) == 0
@@ -203,9 +218,11 @@ def signal_before_result():
 
 def test_ctrl_c_ends_with_130_and_loses_nothing(data, whole, tmp_path):
     stopped = tmp_path / "run"
-    assert train(stopped, data, signal_at_step, 2 * STEPS, signal.SIGINT) == 130
+    disturb = (every_half_minute, signal_at_step, 2 * STEPS, signal.SIGINT)
+    assert train(stopped, data, *disturb) == 130
     assert "The same command goes on from here" in log_of(stopped)
     assert train(stopped, data) == 0
+    assert "Going on from epoch 2" in log_of(stopped)
     assert_same_run(stopped, whole)
 
 
