@@ -63,7 +63,7 @@ def composed(*overrides: str) -> DictConfig:
 def trained(name: str, profile: str, folder: Path, cache: Path, *overrides: str) -> dict:
     chosen = [f"experiment={name}", f"profile={profile}", f"data.cache={cache}", *overrides]
     cfg = composed(*chosen)
-    return run(cfg, folder, name, chosen)
+    return run(cfg, folder, chosen)
 
 
 @pytest.mark.parametrize("profile", ["full", "demo", "smoke"])

@@ -48,10 +48,10 @@ def cost_of(arm: Arm) -> Cost:
     return Cost(
         arm=arm.label,
         parameters=_mean(arm, "model.parameters"),
-        fit_s=_mean(arm, "timing.fit_s"),
-        images_per_s=_mean(arm, "timing.images_per_s"),
-        epochs=_mean(arm, "timing.epochs"),
-        peak_memory_mb=_mean(arm, "timing.peak_memory_mb"),
+        fit_s=_mean(arm, "budget.fit_s"),
+        images_per_s=_mean(arm, "budget.images_per_s"),
+        epochs=_mean(arm, "budget.epochs"),
+        peak_memory_mb=_mean(arm, "budget.peak_memory_mb"),
     )
 
 

@@ -11,14 +11,13 @@ from mtlface.errors import MtlfaceError
 
 # What should be equal between arms for a difference to come from sharing: path → words.
 SHOULD_AGREE = {
-    "protocol.max_epochs": "budget (max_epochs)",
-    "protocol.patience": "patience of early stopping",
-    "protocol.pretrained": "pretraining",
-    "protocol.batch_size": "batch size",
-    "protocol.image_size": "input size",
-    "protocol.selection": "split that selects the checkpoint",
-    "protocol.limit": "data limit",
-    "data.omitted": "number of pictures left out",
+    "config.trainer.max_epochs": "budget (max_epochs)",
+    "config.patience": "patience of early stopping",
+    "config.backbone.pretrained": "pretraining",
+    "config.data.batch_size": "batch size",
+    "config.data.image_size": "input size",
+    "selection.monitor": "what selects the checkpoint",
+    "config.data.limit": "data limit",
     "model.backbone": "backbone",
     "environment.device": "device",
     "environment.precision": "precision",

@@ -12,8 +12,8 @@ from typing import Any
 
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
+from mtlface.training.result import SCHEMA
 
-SCHEMA = 1
 RUN_FILES = {"result.json", "error.json", "config.yaml"}
 
 
@@ -63,7 +63,8 @@ class Run:
     @property
     def data(self) -> Mapping[str, Any]:
         """Name, kind of root, counts and fingerprint of the data."""
-        return self.content["data"]  # type: ignore[no-any-return]
+        described = next(iter(self.content["trained_on"].values()))
+        return {**described, "name": self.content["data"], "fingerprint": described["images"]}
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -171,7 +172,7 @@ def _shape_problem(content: Any) -> str | None:
     if content.get("schema") != SCHEMA:
         return f"has schema {content.get('schema')!r}, and this version reads schema {SCHEMA}"
     kinds = {"experiment": str, "arm": str, "seed": int, "tasks": dict, "metrics": dict}
-    for key, kind in {**kinds, "data": dict}.items():
+    for key, kind in {**kinds, "data": str, "trained_on": dict}.items():
         if not isinstance(content.get(key), kind):
             return f"lacks '{key}' or holds something else than a {kind.__name__} there"
     for task, info in content["tasks"].items():

@@ -156,9 +156,11 @@ def _match(key: str, pattern: str, arms: Sequence[Arm]) -> tuple[list[Arm], froz
                 f"{key}: {part} matches no arm. Expected a pattern of whole names of arms or of "
                 f"single changes in them; the arms are {some}.{did_you_mean(part, known)}"
             )
-        found |= labels
         if not set("*?") & set(part):
             kept |= labels
+        elif several := {arm.label for arm in arms if arm.label in labels and len(arm.tasks) > 1}:
+            labels = several  # an arm's twins have its changes in their names, too
+        found |= labels
     if not found:
         raise MtlfaceError(
             f"{key}: the pattern is empty; expected for example "

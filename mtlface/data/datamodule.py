@@ -19,20 +19,14 @@ from mtlface.data.augment_cpu import CpuAugment
 from mtlface.data.augment_device import DeviceAugment
 from mtlface.data.augment_draws import EpochDraws
 from mtlface.data.batch import Batch, Split
-from mtlface.data.draws import limited, seeded_draw
 from mtlface.data.loaders import DeviceLoader, worker_loader
 from mtlface.data.pixels import PixelStore, open_store
 from mtlface.data.point_frame import misplaced
+from mtlface.data.reading import read_table, with_all_splits
 from mtlface.data.sampler import BatchSampler
 from mtlface.data.schema import Points
 from mtlface.data.settings import Loader, OnBadImage, check_settings
-from mtlface.data.sources import resolve
-from mtlface.data.table import (
-    SPLITS,
-    FaceTable,
-    Omission,
-    Reader,
-)
+from mtlface.data.table import FaceTable, Omission, Reader
 from mtlface.errors import MtlfaceError
 
 log = logging.getLogger(__name__)
@@ -45,6 +39,7 @@ class _Loaded(NamedTuple):
     stored: np.ndarray  # for each row of the table, its row in the store
     store: PixelStore
     root_kind: str
+    content: str  # fingerprint of the labels as they were read, of unusable images too
 
 
 class FaceDataModule(LightningDataModule):
@@ -93,7 +88,8 @@ class FaceDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         check_settings(batch_size, image_size, loader, on_bad_image, augment, limit, draw)
-        self.name, self.reader, self.seed, self.augment = name, reader, seed, augment
+        self.source_name = name  # Lightning has a `name` of its own
+        self.reader, self.seed, self.augment = reader, seed, augment
         self.root, self.source, self.kaggle, self.demo = root, source, kaggle, demo
         self.limit, self.draw_options = limit, draw
         self.batch_size, self.image_size = batch_size, (int(image_size[0]), int(image_size[1]))
@@ -126,43 +122,49 @@ class FaceDataModule(LightningDataModule):
         return 4 * self.batch_size
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the names, splits, labels and decoded pixels that are used."""
+        """16 hexadecimal digits of the images, splits, labels and decoded pixels that are used."""
         content = f"{self.table.fingerprint()} {self.store.digest}"
         return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
-    def pictures_fingerprint(self) -> str:
-        """16 hexadecimal digits of which pictures are used: their names and sizes on disk.
-
-        Arms that may stand in one table agree in it, whatever labels, working size or seeded splits
-        they take.
-        """
-        table, stored, store, _ = self.load()
-        pictures = pd.DataFrame(store.sizes[stored], columns=["width", "height"])
-        pictures["image"] = table.frame["image"].to_numpy()
-        hashed = pd.util.hash_pandas_object(pictures, index=False).to_numpy()
-        return hashlib.blake2b(np.sort(hashed).tobytes(), digest_size=8).hexdigest()
-
-    def description(self) -> dict[str, Any]:
-        """Which data this is and what was left out of it, in plain data for a result."""
+    def description(self) -> dict[str, dict[str, Any]]:
+        """Which data this is and what was left out of it, by source, in plain data for a result."""
         return {
-            "name": self.name,
-            "root_kind": self.root_kind,
-            "counts": self.table.counts,
-            "fingerprint": self.pictures_fingerprint(),
-            "omitted": len(self.table.omitted),
-            "remarks": list(self.table.remarks),
+            self.source_name: {
+                "root_kind": self.root_kind,
+                "counts": self.table.counts,
+                "fingerprint": self.load().content,
+                "images": self._images_fingerprint(),
+                "pixels": self.store.digest,
+                "omitted": len(self.table.omitted),
+                "remarks": list(self.table.remarks),
+            }
         }
 
+    def _images_fingerprint(self) -> str:
+        """Of which images are used, whatever their splits, labels and working size."""
+        table, stored, store, *_ = self.load()
+        images = pd.DataFrame(store.sizes[stored], columns=["width", "height"])
+        images["image"] = table.image_names()
+        hashed = pd.util.hash_pandas_object(images, index=False).to_numpy()
+        return hashlib.blake2b(np.sort(hashed).tobytes(), digest_size=8).hexdigest()
+
     def read(self) -> tuple[FaceTable, str]:
-        """The chosen rows with their labels, no picture looked at yet, and the root's kind.
+        """The chosen rows with their labels, no image looked at yet, and the root's kind.
 
         Raises:
             MtlfaceError: The data cannot be had or read.
         """
-        root, kind = resolve(
-            self.root, self.source, self.kaggle, self.demo, self.cache, self.reader.layout
+        return read_table(
+            self.reader,
+            self.seed,
+            root=self.root,
+            source=self.source,
+            kaggle=self.kaggle,
+            demo=self.demo,
+            cache=self.cache,
+            limit=self.limit,
+            draw=self.draw_options,
         )
-        return _with_all_splits(self._choose(self.reader.read(root, self.seed))), kind
 
     def load(self) -> _Loaded:
         """Reads the labels and opens the packed pictures, building them if they are not there.
@@ -172,6 +174,7 @@ class FaceDataModule(LightningDataModule):
         """
         if self._loaded is None:
             table, kind = self.read()
+            content = table.fingerprint()
             images = table.frame["image"].tolist()
             store = open_store(images, table.root, self.image_size, self.cache, self.workers)
             table, stored = self._without_bad(table, store)
@@ -179,15 +182,8 @@ class FaceDataModule(LightningDataModule):
             _warn_of(table.omitted)
             for remark in table.remarks:
                 log.warning("%s: %s.", table.root, remark)
-            self._loaded = _Loaded(_with_all_splits(table), stored, store, kind)
+            self._loaded = _Loaded(with_all_splits(table), stored, store, kind, content)
         return self._loaded
-
-    def _choose(self, table: FaceTable) -> FaceTable:
-        if self.limit:
-            table = limited(table, self.limit)
-        if self.draw_options:
-            table = seeded_draw(table, **self.draw_options)
-        return table
 
     def _without_bad(self, table: FaceTable, store: PixelStore) -> tuple[FaceTable, np.ndarray]:
         kept = np.setdiff1d(np.arange(len(table)), [bad.row for bad in store.bad])
@@ -236,7 +232,7 @@ class FaceDataModule(LightningDataModule):
 
     def split(self, name: str) -> Split:
         """A split with the labels that the tasks asked for in `batch_labels`."""
-        table, stored, store, _ = self.load()
+        table, stored, store, *_ = self.load()
         return Split(table, store, stored, name, self.batch_labels)
 
     def train_dataloader(self) -> Any:
@@ -312,16 +308,6 @@ class FaceDataModule(LightningDataModule):
             for name in self.batch_labels
             if isinstance(label := labels[name], Points)
         }
-
-
-def _with_all_splits(table: FaceTable) -> FaceTable:
-    for split in SPLITS:
-        if not table.counts[split]:
-            raise MtlfaceError(
-                f"The data in {table.root} has no usable picture in its {split} split "
-                f"(it has {table.counts}). Check the folder, or data.limit and data.draw."
-            )
-    return table
 
 
 def _warn_of(omitted: Sequence[Omission]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,13 +80,33 @@ class FaceTable:
         frame = self.frame.iloc[rows].reset_index(drop=True)
         return replace(self, frame=frame, omitted=(*self.omitted, *omitted))
 
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits of everything a result depends on: names, splits, all labels."""
+    def fingerprint(self, split: str | None = None, labels: Sequence[str] | None = None) -> str:
+        """16 hexadecimal digits of the images, splits and labels.
+
+        The folder that all images share and the order of the rows do not count, so that a data set
+        that was moved, linked or listed in another order stays the same.
+
+        Args:
+            split: `train`, `val` or `test`; by default all of them.
+            labels: The names of the labels that count; by default all of them.
+        """
+        chosen = list(self.labels) if labels is None else list(labels)
+        columns = [column for name in chosen for column in self.labels[name].columns]
+        rows = slice(None) if split is None else self.rows(split)
+        frame = self.frame[["split", *columns]].iloc[rows].copy()
+        frame["image"] = self.image_names()[rows]
         digest = hashlib.blake2b(digest_size=8)
-        hashed = pd.util.hash_pandas_object(self.frame, index=False).to_numpy()
-        digest.update(",".join(self.frame.columns).encode())
-        digest.update(hashed.tobytes())
+        described = {name: self.labels[name].to_dict() for name in chosen}
+        digest.update(json.dumps(described, sort_keys=True).encode())
+        digest.update(np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy()).tobytes())
         return digest.hexdigest()
+
+    def image_names(self) -> np.ndarray:
+        """The images' names below the innermost folder that holds all of them, (N,) of str."""
+        images = self.frame["image"].tolist()
+        folder = posixpath.commonpath([posixpath.dirname(name) or "." for name in images] or ["."])
+        start = 0 if folder in ("", ".") else len(folder) + 1
+        return np.array([name[start:] for name in images], dtype=object)
 
 
 class Reader(Protocol):

@@ -32,7 +32,7 @@ def model_card(
         differences: By exported model, the largest difference to the network.
     """
     config, result = network.config, result or {}
-    data = result.get("data", {})
+    data: Mapping[str, Any] = next(iter(result.get("trained_on", {}).values()), {})
     source = "folder" if config.data.get("root") else config.data.get("source")
     rendered = data.get("root_kind", source) == "demo"
     # From a stranger's file, perhaps: one line, whatever it holds.
@@ -62,13 +62,13 @@ def model_card(
         counts=data.get("counts", {}),
         n=data.get("counts", {}).get("test"),
         seed=config.seed,
-        pretrained=result.get("protocol", {}).get("pretrained", False),
+        pretrained=bool(config.get("pretrained")),
         rendered=rendered,
         terms=RENDERED_TERMS if rendered else terms,
         rows=rows,
         groups=groups,
-        epoch=result.get("monitor", {}).get("epoch"),
-        monitor=config.monitor.name,
+        epoch=result.get("selection", {}).get("epoch"),
+        monitor=result.get("selection", {}).get("monitor", config.monitor.name),
         git=result.get("git"),
         versions=result.get("environment", {}),
         differences=differences,

@@ -24,7 +24,6 @@ from mtlface.training.evaluation import (
     score,
     score_groups,
 )
-from mtlface.training.record import directions
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,9 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
     sizes = _group_sizes(table, chosen)
     by_group = score_groups(module, found, table)
     primary = {name: f"{name}/{task.primary}" for name, task in tasks.items()}
-    higher = directions(module)
+    higher = module.directions
     return Measured(
-        data=datamodule.description(),
+        data={"name": datamodule.source_name} | datamodule.description()[datamodule.source_name],
         split=split,
         n=len(chosen),
         metrics=metrics | by_group,

@@ -37,6 +37,7 @@ from mtlface.training.event_log import EventLog
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
 from mtlface.training.run_folder import RunFolder
+from mtlface.training.selection import CheckMonitor, Monitor
 from mtlface.training.unwrapped import unwrapped
 from mtlface.training.watch import BalancingWatch
 
@@ -102,6 +103,7 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
         optimizer=instantiate(cfg.optimizer),
         schedule=instantiate(cfg.schedule),
         monitor=cfg.monitor.name,
+        mode=cfg.monitor.get("mode"),
         scores=instantiate(cfg.scores),
     )
     # Batches come in this layout, and cuDNN and oneDNN are fastest when the weights share it.
@@ -133,12 +135,13 @@ def _compile_backbone(module: MultiTaskModule) -> None:
     module.backbone.compile()
 
 
-def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
+def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: int) -> Trainer:
     """The trainer with its callbacks and logger.
 
     Args:
         cfg: The resolved config.
         folder: The run folder.
+        monitor: What chooses the best epoch.
         purge_step: The step from which on TensorBoard forgets what it has seen.
 
     Raises:
@@ -149,14 +152,14 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
     best = BestCheckpoint(
         dirpath=files.checkpoints,
         filename="best",
-        monitor=cfg.monitor.name,
-        mode=cfg.monitor.mode,
+        monitor=monitor.name,
+        mode=monitor.mode,
         save_weights_only=True,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
     bar = bool(cfg.trainer.get("enable_progress_bar", True))
-    shown = progress_callbacks(cfg.monitor.name, cfg.monitor.mode, bar)
+    shown = progress_callbacks(monitor.name, monitor.mode, bar)
     steps = cfg.trainer.log_every_n_steps
     callbacks = [
         EpochSeed(cfg.seed),
@@ -164,6 +167,7 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
         TrainLosses(),
         History(folder / "metrics.csv"),
         StopOnBadLoss(steps, writer),
+        CheckMonitor(monitor),
         BalancingWatch(cfg.watch.every_n_steps, steps),
         Dashboard(OmegaConf.to_yaml(cfg, resolve=True), steps, cfg.figures),
         *shown,
@@ -174,9 +178,10 @@ def build_trainer(cfg: DictConfig, folder: Path, purge_step: int) -> Trainer:
     if cfg.patience is not None:
         callbacks.append(
             EarlyStopping(
-                cfg.monitor.name,
-                mode=cfg.monitor.mode,
+                monitor.name,
+                mode=monitor.mode,
                 patience=cfg.patience,
+                check_finite=False,  # CheckMonitor says which and why
                 check_on_train_epoch_end=True,
             )
         )

@@ -213,11 +213,11 @@ def hparams_of(
     settings: dict[str, str | float] = {
         "arm": result["arm"],
         "experiment": result["experiment"],
-        "data": result["data"]["name"],
+        "data": result["data"],
         "balancing": balancing_name(cfg.balancing),
         "backbone": result["model"]["backbone"],
         "lr": float(OmegaConf.select(cfg, "optimizer.lr", default=float("nan"))),
-        "batch_size": result["protocol"]["batch_size"],
+        "batch_size": int(cfg.data.batch_size),
         "seed": result["seed"],
     }
     wanted = [f"test/{name}/{task['primary']}" for name, task in result["tasks"].items()]

@@ -17,6 +17,7 @@ from mtlface.tasks import Score, Task
 from mtlface.tasks.task import Batch
 from mtlface.training.loss_meter import LossMeter
 from mtlface.training.schedule import Schedule, as_scheduled
+from mtlface.training.selection import SKILL, monitor_of
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -32,8 +33,13 @@ class MultiTaskModule(LightningModule):
         balancer: Makes one loss of the tasks' losses.
         optimizer: Builds the optimizer from the parameters.
         schedule: How the learning rate changes, or None.
-        monitor: The metric that a plateau scheduler watches.
+        monitor: What chooses the best epoch and drives a plateau schedule, by the name under which
+            validation logs it.
+        mode: `min` or `max`, to insist on its direction; by default its own.
         scores: Metrics across tasks, by name.
+
+    Raises:
+        MtlfaceError: The monitor is nothing that validation measures, or its direction is wrong.
     """
 
     def __init__(
@@ -43,14 +49,15 @@ class MultiTaskModule(LightningModule):
         balancer: Balancer,
         optimizer: OptimizerFactory,
         schedule: Schedule | None = None,
-        monitor: str = "val/loss",
+        monitor: str = SKILL,
+        mode: str | None = None,
         scores: Mapping[str, Score] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.tasks: Mapping[str, Task[Any]] = nn.ModuleDict({t.name: t for t in tasks})  # type: ignore[assignment]
         self.balancer = balancer
-        self.optimizer_factory, self.schedule, self.monitor = optimizer, schedule, monitor
+        self.optimizer_factory, self.schedule = optimizer, schedule
         self.scores = dict(scores or {})
         self.loss_names = tuple(name for task in tasks for name in task.loss_names)
         self.train_losses = LossMeter(self.loss_names)
@@ -61,9 +68,29 @@ class MultiTaskModule(LightningModule):
         # DDP would give every rank the first one's sums before each step.
         own = [n for n, _ in self.named_buffers() if n.startswith(("train_losses.", "val_losses."))]
         self._ddp_params_and_buffers_to_ignore = own
+        # Of the constant predictor on the validation split; NaN where it has no label.
+        self.constant_losses: Tensor
+        unknown = torch.full((len(self.loss_names),), torch.nan)
+        self.register_buffer("constant_losses", unknown, persistent=False)
+        self.monitor = monitor_of(monitor, mode, self.measured)
         self.last_balanced: Balanced | None = None
         self._steps_before_batch = 0
         self.checkpoint_extra: dict[str, Any] = {}
+
+    @property
+    def directions(self) -> dict[str, bool]:
+        """For each metric and score that has a better end, whether higher is better."""
+        tasks = {k: v for task in self.tasks.values() for k, v in task.result_directions.items()}
+        return tasks | {f"score/{name}": s.higher_is_better for name, s in self.scores.items()}
+
+    @property
+    def measured(self) -> dict[str, bool]:
+        """What validation logs and can choose an epoch, and whether higher is better."""
+        losses = {"loss": False} | {f"loss/{name}": False for name in self.loss_names}
+        skills = {"skill": True} | {f"skill/{name}": True for name in self.loss_names}
+        return {
+            f"val/{name}": higher for name, higher in (skills | losses | self.directions).items()
+        }
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Each task's raw outputs of pictures (B, 3, H, W), uint8 or float in 0..255."""
@@ -133,7 +160,15 @@ class MultiTaskModule(LightningModule):
             if (value := score(found)) is not None:
                 found[f"score/{name}"] = torch.as_tensor(value)
         self.log_dict({f"val/{metric}": value for metric, value in found.items()})
-        self.log_dict(self.val_losses.compute("val", self.trainer.strategy))
+        losses = self.val_losses.compute("val", self.trainer.strategy)
+        self.log_dict(losses | self._skills(losses))
+
+    def _skills(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """1 − loss / loss of the constant predictor by loss, and their mean where defined."""
+        means = torch.stack([losses[f"val/loss/{name}"] for name in self.loss_names])
+        skills = 1 - means / self.constant_losses
+        named = zip(self.loss_names, skills, strict=True)
+        return {SKILL: skills.nanmean()} | {f"{SKILL}/{name}": skill for name, skill in named}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the network without its data: the config and the label schema."""
@@ -162,8 +197,8 @@ class MultiTaskModule(LightningModule):
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
         epochs = self.trainer.max_epochs or 1
-        config = self.schedule.configure(optimizer, steps, epochs)
-        return {"optimizer": optimizer, "lr_scheduler": config | {"monitor": self.monitor}}
+        config = self.schedule.configure(optimizer, steps, epochs, self.monitor.mode)
+        return {"optimizer": optimizer, "lr_scheduler": config | {"monitor": self.monitor.name}}
 
 
 def _full_precision(of: Tensor) -> torch.autocast:

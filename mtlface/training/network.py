@@ -23,6 +23,7 @@ UNTRAINED = {
     "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.0},
     "schedule": None,
     "compile": False,
+    "monitor": {"name": "val/skill"},
 }
 DEFAULT_CACHE = "~/.cache/mtlface"
 

@@ -58,7 +58,7 @@ def show_results(
         log_hparams(folder / "tensorboard" / "hparams", settings, metrics)
         if cfg.figures:
             columns = {str(name): values.to_numpy() for name, values in found.predictions.items()}
-            split, best_epoch = datamodule.split("test"), result["monitor"]["epoch"]
+            split, best_epoch = datamodule.split("test"), result["selection"]["epoch"]
             tasks = list(module.tasks.values())
             drawings = drawings_of(tasks, columns, split, history.rows, best_epoch)
             write_drawings(folder, drawings, writer_of(trainer), trainer.global_step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,107 +16,128 @@ from omegaconf import DictConfig, OmegaConf
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.training.callbacks import History
 from mtlface.training.evaluation import Evaluation
+from mtlface.training.identity import RunId
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.result import SCHEMA
+from mtlface.training.selection import each_task_best
 from mtlface.training.watch import BalancingWatch
 
 PACKAGES = ("mtlface", "torch", "torchvision", "lightning", "torchmetrics", "torchjd", "numpy")
 
 
-@dataclass(frozen=True)
-class RunId:
-    """Which configuration a run is of.
-
-    Attributes:
-        arm: What comparisons call it.
-        fingerprint: Of everything in the config that can change a result.
-        overrides: The command line's changes, for the record.
-    """
-
-    arm: str
-    fingerprint: str
-    overrides: tuple[str, ...]
-
-
 def record(
     cfg: DictConfig,
     run_id: RunId,
+    overrides: Sequence[str],
     trainer: Trainer,
     module: MultiTaskModule,
     datamodule: FaceDataModule,
     found: Evaluation,
     best_epoch: int,
+    flops_per_image: float | None,
 ) -> dict[str, Any]:
     """The content of `result.json`, in plain data.
 
     Args:
         cfg: The composed config.
-        run_id: Which configuration was run.
+        run_id: Which run it is.
+        overrides: The command line's changes.
         trainer: After fitting.
         module: The network, of the best epoch.
         datamodule: Its data.
         found: Its metrics.
         best_epoch: The epoch, from 0, that validation chose.
+        flops_per_image: Of a training step, or None if unknown.
     """
     device = trainer.strategy.root_device
     history = next(c for c in _callbacks(trainer) if isinstance(c, History))
     watch = next(c for c in _callbacks(trainer) if isinstance(c, BalancingWatch))
     best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
+    tasks = describe_tasks(module)
     return {
         "schema": SCHEMA,
         "experiment": cfg.name,
-        "arm": run_id.arm,
+        "label": cfg.label,
+        "arm": cfg.arm,
         "sweep": cfg.group if cfg.group != cfg.name else None,
-        "data": datamodule.description(),
         "seed": cfg.seed,
-        "tasks": {
-            part: {"label": task.label.name, "primary": task.primary}
-            for task in module.tasks.values()
-            for part in task.parts
-        },
+        "identity": run_id.fingerprint,
+        "config": run_id.identity,
+        "data": cfg.data.name,
         "labels": datamodule.table.labels.to_dict(),
-        "directions": directions(module),
+        "tasks": tasks,
+        "directions": module.directions,
         "references": OmegaConf.to_container(cfg.references),
+        "trained_on": datamodule.description(),
+        "evaluated_on": evaluated_on(cfg.data.name, datamodule, module, found),
         "metrics": found.metrics | watch.averages(),
         "trivial": found.trivial,
         "balancing": watch.report,
-        "monitor": {
-            "name": cfg.monitor.name,
-            "mode": cfg.monitor.mode,
-            "best": float(best),
+        "selection": {
+            "monitor": module.monitor.name,
+            "mode": module.monitor.mode,
             "epoch": best_epoch,
+            "value": float(best),
+            "each_task_best": each_task_best(history.rows, tasks, best_epoch),
         },
-        "timing": {
+        "budget": {
+            "epochs": len(history.rows),
+            "steps": trainer.global_step,
+            "images": history.pictures,
+            "flops": flops_per_image and flops_per_image * history.pictures,
             "fit_s": history.fit_s,
             "images_per_s": history.pictures / history.fit_s,
-            "epochs": len(history.rows),
             "peak_memory_mb": peak_memory_mb(device),
         },
         "model": {
             "parameters": sum(p.numel() for p in module.parameters()),
             "backbone": cfg.backbone.get("name") or cfg.backbone._target_.rsplit(".", 1)[-1],
         },
-        "protocol": {
-            "image_size": list(datamodule.image_size),
-            "max_epochs": cfg.trainer.max_epochs,
-            "patience": cfg.patience,
-            "batch_size": datamodule.batch_size,
-            "selection": "val",
-            "limit": OmegaConf.to_container(cfg.data.limit or OmegaConf.create()) or None,
-            "pretrained": cfg.pretrained,
-        },
         "environment": environment(device, str(trainer.precision)),
         "git": git_commit(),
-        "overrides": list(run_id.overrides),
-        "config_fingerprint": run_id.fingerprint,
+        "overrides": list(overrides),
     }
 
 
-def directions(module: MultiTaskModule) -> dict[str, bool]:
-    """For each metric and score that has a better end, whether higher is better."""
-    tasks = {k: v for task in module.tasks.values() for k, v in task.result_directions.items()}
-    scores = {f"score/{name}": s.higher_is_better for name, s in module.scores.items()}
-    return tasks | scores
+def describe_tasks(module: MultiTaskModule) -> dict[str, dict[str, Any]]:
+    """What comparisons must know of each task: its label, its kind and what stands for it."""
+    return {
+        part: {
+            "label": task.label.name,
+            "kind": task.label.kind,
+            "primary": task.primary,
+            "higher_is_better": module.directions.get(f"{part}/{task.primary}"),
+        }
+        for task in module.tasks.values()
+        for part in task.parts
+    }
+
+
+def evaluated_on(
+    source: str, datamodule: FaceDataModule, module: MultiTaskModule, found: Evaluation
+) -> dict[str, dict[str, Any]]:
+    """What the test split is, and what was found on it, by source.
+
+    `fingerprint` is of the test images and their split; `labels` has one for each task of them
+    with its labels, so that arms with other tasks can be compared on those that they share.
+    """
+    table = datamodule.table
+    labels: dict[str, str] = {}
+    for task in module.tasks.values():
+        labels |= dict.fromkeys(task.parts, table.fingerprint("test", [task.label.name]))
+
+    def test(metrics: Mapping[str, float]) -> dict[str, float]:
+        return {k.removeprefix("test/"): v for k, v in metrics.items() if k.startswith("test/")}
+
+    return {
+        source: {
+            "fingerprint": table.fingerprint("test", []),
+            "labels": labels,
+            "n": table.counts["test"],
+            "metrics": test(found.metrics),
+            "trivial": test(found.trivial),
+        }
+    }
 
 
 def peak_memory_mb(device: torch.device) -> float | None:

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from mtlface.atomic import write_text
 
-SCHEMA = 1
-# Where a run's files lie and how fast it runs do not decide what it finds.
-WITHOUT_EFFECT = (
-    "outputs",
-    "group",
-    "debug",
-    "grids",
-    "figures",
-    "watch",
-    "data.cache",
-    "data.workers",
-    "trainer.enable_progress_bar",
-)
-# Texts about the data. They are taken out altogether: runs from before they were there stay done.
-DESCRIPTIONS = (("data", "terms"),)
-
-
-def config_fingerprint(cfg: DictConfig) -> str:
-    """16 hexadecimal digits of everything in a resolved config that can change a result."""
-    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    for key in WITHOUT_EFFECT:
-        if OmegaConf.select(plain, key) is not None:
-            OmegaConf.update(plain, key, None)
-    content: Any = OmegaConf.to_container(plain)
-    for section, key in DESCRIPTIONS:
-        if isinstance(content.get(section), dict):
-            content[section].pop(key, None)
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+SCHEMA = 2
 
 
 def read_result(path: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,32 +15,36 @@ from omegaconf import DictConfig, OmegaConf
 
 from mtlface import preemption
 from mtlface.atomic import atomic_write, remove_parts, write_text
+from mtlface.data.batch import Split
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.errors import MtlfaceError
+from mtlface.training.arm import only_task
 from mtlface.training.build import build_datamodule, build_module, build_trainer, check_tasks
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
 from mtlface.training.composition import check_trainer
 from mtlface.training.evaluation import evaluate
 from mtlface.training.event_log import closing_events
+from mtlface.training.flops import flops_per_image, matched_epochs
+from mtlface.training.identity import RunId
 from mtlface.training.mishaps import explained
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.outputs import show_results
 from mtlface.training.ranks import is_first_rank, leave_group
-from mtlface.training.record import RunId, record
-from mtlface.training.result import config_fingerprint, read_result, write_result
+from mtlface.training.record import record
+from mtlface.training.result import read_result, write_result
 from mtlface.training.run_folder import RunFolder, find_resume
+from mtlface.training.selection import check_skill, constant_losses
 from mtlface.training.used_data import write_used_data
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, folder: Path, arm: str, overrides: list[str]) -> dict[str, Any]:
+def run(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Trains, tests and writes `result.json`, or returns the result that is already there.
 
     Args:
         cfg: The composed config.
         folder: The run folder.
-        arm: What comparisons call the configuration.
         overrides: The command line's changes, for the record.
 
     Raises:
@@ -47,24 +52,25 @@ def run(cfg: DictConfig, folder: Path, arm: str, overrides: list[str]) -> dict[s
         Preempted: The scheduler wants the machine back; the same call goes on from the start of
             the epoch.
     """
-    files, fingerprint = RunFolder(folder), config_fingerprint(cfg)
-    done = read_result(files.result)
-    if done and done.get("config_fingerprint") == fingerprint:
+    whole, cfg = cfg, only_task(cfg)
+    files, run_id = RunFolder(folder), RunId.of(cfg)
+    if (done := run_id.result_in(folder)) is not None:
         log.info("%s is done already; nothing to do.", folder)
         return done
-    run_id = RunId(arm, fingerprint, tuple(overrides))
     try:
         with explained(cfg):
             if not is_first_rank():
-                return _run(cfg, files, run_id)
+                return _run(cfg, whole, files, run_id, overrides)
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock", blocking=False):
                 for place in (files.path, files.checkpoints):
                     remove_parts(place)
-                if done:
-                    aside = files.set_aside(str(done.get("config_fingerprint")))
-                    log.warning("Another configuration was finished here; it lies in %s.", aside)
-                return _run(cfg, files, run_id)
+                if (other := read_result(files.result)) is not None:
+                    found = str(other.get("identity"))
+                    what = "other data" if found == run_id.fingerprint else "another configuration"
+                    aside = files.set_aside(found)
+                    log.warning("%s has a result of %s; it is kept in %s.", folder, what, aside)
+                return _run(cfg, whole, files, run_id, overrides)
     except Timeout as error:
         raise MtlfaceError(
             f"Another process is training in {folder} right now. Wait for it, or choose another "
@@ -72,7 +78,9 @@ def run(cfg: DictConfig, folder: Path, arm: str, overrides: list[str]) -> dict[s
         ) from error
 
 
-def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
+def _run(
+    cfg: DictConfig, whole: DictConfig, files: RunFolder, run_id: RunId, overrides: Sequence[str]
+) -> dict[str, Any]:
     check_trainer(cfg.trainer)
     datamodule = build_datamodule(cfg)
     check_tasks(cfg, datamodule.reader.labels())
@@ -81,22 +89,29 @@ def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
     module = build_module(cfg, labels)
     tasks = list(module.tasks.values())
     datamodule.batch_labels = tuple(dict.fromkeys(n for task in tasks for n in task.batch_labels))
-    train = datamodule.split("train")
+    if cfg.match == "flops":
+        cfg.trainer.max_epochs = _matched_epochs(cfg, whole, datamodule)
+    train, val = datamodule.split("train"), datamodule.split("val")
     for task in tasks:
         task.initialise(train.targets)
+    constants = constant_losses(module, train, val, datamodule.evaluation_batch_size)
+    check_skill(module.loss_names, constants, module.monitor)
+    module.constant_losses.copy_(constants)
     if is_first_rank():
         write_text(files.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         write_used_data(datamodule.table, files.path)
     extra = {
         "config": OmegaConf.to_container(cfg, resolve=True),
         "labels": labels.to_dict(),
-        "arm": run_id.arm,
-        "fingerprint": run_id.fingerprint,
+        "arm": cfg.arm,
+        "identity": run_id.fingerprint,
         "data": datamodule.fingerprint(),
     }
     module.checkpoint_extra = {EXTRA: extra}
     resume = find_resume(files, extra)
-    trainer = build_trainer(cfg, files.path, purge_step=resume.step if resume else 0)
+    trainer = build_trainer(
+        cfg, files.path, module.monitor, purge_step=resume.step if resume else 0
+    )
     start = resume.checkpoint if resume else None
     with closing_events(trainer):
         trainer.fit(module, datamodule, ckpt_path=start, weights_only=True)
@@ -106,31 +121,44 @@ def _run(cfg: DictConfig, files: RunFolder, run_id: RunId) -> dict[str, Any]:
         if not trainer.is_global_zero:
             return {}  # the first rank alone measures and writes
         leave_group()
-        result = _test(cfg, files, run_id, trainer, module, datamodule)
+        result = _test(cfg, files, run_id, overrides, trainer, module, datamodule)
     write_result(files.result, result)
     return result
+
+
+def _matched_epochs(cfg: DictConfig, whole: DictConfig, datamodule: FaceDataModule) -> int:
+    """The epochs in which this twin does its whole arm's FLOPs."""
+    labels = datamodule.table.labels
+    arm, twin = build_module(whole, labels), build_module(cfg, labels)
+    names = dict.fromkeys(n for task in arm.tasks.values() for n in task.batch_labels)
+    table, stored, store, *_ = datamodule.load()
+    split = Split(table, store, stored, "train", tuple(names))
+    return matched_epochs(arm, twin, split, cfg.trainer.max_epochs)
 
 
 def _test(
     cfg: DictConfig,
     files: RunFolder,
     run_id: RunId,
+    overrides: Sequence[str],
     trainer: Trainer,
     module: MultiTaskModule,
     datamodule: FaceDataModule,
 ) -> dict[str, Any]:
     """The content of `result.json`: what the best epoch by validation scores on the test split."""
     best = load_checkpoint(files.best)
-    module.load_state_dict(best["state_dict"])
     # Another graph, for a few batches in fp32, would take longer than they do.
     eager = torch.compiler.set_stance("force_eager") if cfg.compile else nullcontext()
     with eager:
+        flops = flops_per_image(module, datamodule.split("train"))
+        module.load_state_dict(best["state_dict"])
         found = evaluate(module, datamodule, trainer.strategy.root_device)
     test = {k: v for k, v in found.metrics.items() if k.startswith("test/") and "@" not in k}
     for logger in trainer.loggers:
         logger.log_metrics(test, step=trainer.global_step)
     with atomic_write(files.path / "test_predictions.csv") as file:
         found.predictions.to_csv(file, index=False)
-    result = record(cfg, run_id, trainer, module, datamodule, found, best["epoch"])
+    epoch = best["epoch"]
+    result = record(cfg, run_id, overrides, trainer, module, datamodule, found, epoch, flops)
     show_results(cfg, files.path, trainer, module, datamodule, found, result)
     return result

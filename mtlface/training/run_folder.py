@@ -95,7 +95,7 @@ def find_resume(files: RunFolder, extra: dict[str, Any]) -> Resume | None:
             log.warning("%s Trying the one before.", error)
             continue
         found = checkpoint[EXTRA]
-        for key, what in (("fingerprint", "another configuration"), ("data", "other data")):
+        for key, what in (("identity", "another configuration"), ("data", "other data")):
             if found.get(key) != extra[key]:
                 log.warning("%s is of %s; starting anew.", path, what)
                 return None

@@ -19,22 +19,26 @@ class Schedule:
         scheduler: Builds the scheduler from the optimizer.
         interval: Whether it steps every `epoch` or every optimizer `step`.
         horizon: The scheduler's argument that takes the number of intervals in training.
+        direction: The scheduler's argument that takes `min` or `max`, the monitor's better end.
     """
 
     scheduler: Callable[..., Any]
     interval: Literal["epoch", "step"] = "epoch"
     horizon: str | None = None
+    direction: str | None = None
 
-    def configure(self, optimizer: Optimizer, steps: int, epochs: int) -> dict[str, Any]:
+    def configure(self, optimizer: Optimizer, steps: int, epochs: int, mode: str) -> dict[str, Any]:
         """The `lr_scheduler` entry of `LightningModule.configure_optimizers`.
 
         Args:
             optimizer: What is scheduled.
             steps: Optimizer steps in training.
             epochs: Epochs in training.
+            mode: `min` or `max`, the better end of the monitor.
         """
         length = {"epoch": epochs, "step": steps}[self.interval]
-        known = {} if self.horizon is None else {self.horizon: length}
+        known: dict[str, Any] = {} if self.horizon is None else {self.horizon: length}
+        known |= {} if self.direction is None else {self.direction: mode}
         return {"scheduler": self.scheduler(optimizer, **known), "interval": self.interval}
 
 

@@ -23,17 +23,21 @@ def result(arm: str, seed: int, metrics: dict[str, Any], **changes: Any) -> dict
     tasks = changes.pop("tasks", None) or {
         task: info for task, info in TASKS.items() if any(f"/{task}/" in key for key in metrics)
     }
-    content = {
-        "schema": 1,
+    content: dict[str, Any] = {
+        "schema": 2,
         "experiment": arm,
+        "label": None,
         "arm": arm,
         "sweep": "demo_sweep",
-        "data": {
-            "name": "celeba",
-            "root_kind": "folder",
-            "counts": {"train": 700, "val": 150, "test": IMAGES},
-            "fingerprint": "a1b2c3d4e5f6",
-            "omitted": 0,
+        "data": "celeba",
+        "trained_on": {
+            "celeba": {
+                "root_kind": "folder",
+                "counts": {"train": 700, "val": 150, "test": IMAGES},
+                "images": "a1b2c3d4e5f6",
+                "fingerprint": "0123456789abcdef",
+                "omitted": 0,
+            }
         },
         "seed": seed,
         "tasks": tasks,
@@ -41,25 +45,22 @@ def result(arm: str, seed: int, metrics: dict[str, Any], **changes: Any) -> dict
         "directions": {"gender/accuracy": True, "gender/auroc": True, "landmarks/nme": False},
         "metrics": metrics,
         "trivial": {"test/gender/accuracy": 0.53, "test/landmarks/nme": 0.169},
-        "monitor": {"name": "val/loss", "best": 0.1, "epoch": 7, "mode": "min"},
-        "timing": {
+        "selection": {"monitor": "val/skill", "value": 0.1, "epoch": 7, "mode": "max"},
+        "budget": {
             "fit_s": 50.0 + seed,
             "images_per_s": 900.0,
             "epochs": 8,
             "peak_memory_mb": 800.0,
         },
         "model": {"parameters": 11_200_000, "backbone": "resnet18"},
-        "protocol": {
-            "image_size": [64, 64],
-            "max_epochs": 8,
-            "batch_size": 32,
-            "selection": "val",
-            "limit": None,
+        "config": {
+            "data": {"image_size": [64, 64], "batch_size": 32},
+            "trainer": {"max_epochs": 8},
         },
         "environment": {"device": "cpu", "precision": "32-true"},
         "git": None,
         "overrides": [],
-        "config_fingerprint": f"{arm}-{seed}",
+        "identity": f"{arm}-{seed}",
     }
     for key, value in changes.items():
         node = content
@@ -74,7 +75,7 @@ def write_run(root: Path, arm: str, seed: int, metrics: dict[str, Any], **change
     """Writes a run folder with its result.json; `changes` set dotted paths of the result."""
     content = result(arm, seed, metrics, **changes)
     group = content["sweep"] or content["experiment"]
-    folder = root / str(group) / arm / content["data"]["name"] / f"seed={seed}"
+    folder = root / str(group) / arm / content["data"] / f"seed={seed}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("seed: 0\n")
     (folder / "result.json").write_text(json.dumps(content))

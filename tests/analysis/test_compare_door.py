@@ -44,7 +44,9 @@ def test_the_csv_holds_what_the_table_says_at_full_precision(sweep):
 
 
 def test_rendered_faces_are_said_loudly_everywhere(tmp_path, run_writer, capsys):
-    run_writer("celeba_gender", 0, {"test/gender/accuracy": 0.9}, **{"data.root_kind": "demo"})
+    run_writer(
+        "celeba_gender", 0, {"test/gender/accuracy": 0.9}, **{"trained_on.celeba.root_kind": "demo"}
+    )
     main([f"runs={tmp_path}"])
     texts = [capsys.readouterr().out.upper()]
     texts += [(tmp_path / f"comparison.{kind}").read_text().upper() for kind in ("md", "html")]
@@ -59,7 +61,7 @@ def test_names_from_the_runs_are_text_and_never_markup(tmp_path, run_writer, cap
             evil,
             seed,
             {"test/gender/accuracy": 0.6 + seed / 9, "test/landmarks/nme": 1.0},
-            **{"data.counts": {evil: 3}},
+            **{"trained_on.celeba.counts": {evil: 3}},
         )
     folder = tmp_path / "ff,task=[gender,age]"
     assert main([f"runs={tmp_path}", f"output={folder}"]) == 0

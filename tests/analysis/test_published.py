@@ -25,19 +25,19 @@ def test_a_figure_agrees_only_where_counts_and_input_size_agree(run_writer):
         "attributes/accuracy",
     )
     counts = {"train": 12270, "val": 1592, "test": 1467}
-    same = {"data.counts": counts, "protocol.image_size": [224, 224]}
+    same = {"trained_on.celeba.counts": counts, "config.data.image_size": [224, 224]}
     arm = "celeba_attributes_landmarks"
     assert figures(run_writer, arm=arm, **same)[key].agrees
-    other = figures(run_writer, arm=arm, **(same | {"protocol.image_size": [64, 64]}))[key]
-    assert other.reasons == ("protocol.image_size is [64, 64] here and [224, 224] there",)
+    other = figures(run_writer, arm=arm, **(same | {"config.data.image_size": [64, 64]}))[key]
+    assert other.reasons == ("config.data.image_size is [64, 64] here and [224, 224] there",)
 
 
 def test_nothing_agrees_with_rendered_faces(run_writer):
-    found = figures(run_writer, arm="celeba_gender", **{"data.root_kind": "demo"})
+    found = figures(run_writer, arm="celeba_gender", **{"trained_on.celeba.root_kind": "demo"})
     assert found
     assert not any(p.agrees for p in found.values())
 
 
 def test_an_experiment_that_nobody_published_has_no_figures(tmp_path, run_writer):
-    run_writer("mine", 0, {}, **{"data.name": "mine"})
+    run_writer("mine", 0, {}, data="mine")
     assert published_for(read_runs([tmp_path]).runs[0]) == []

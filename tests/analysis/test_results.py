@@ -55,8 +55,8 @@ def test_overlapping_roots_read_a_run_once(tmp_path, run_writer):
     [
         ("{", "cannot be read"),
         ("[]", "does not hold a JSON object"),
-        ('{"schema": 2}', "this version reads schema 1"),
-        ('{"schema": 1}', "lacks 'experiment'"),
+        ('{"schema": 1}', "this version reads schema 2"),
+        ('{"schema": 2}', "lacks 'experiment'"),
     ],
 )
 def test_a_broken_result_is_named_and_left_out(tmp_path, run_writer, content, words):
@@ -78,7 +78,7 @@ def test_nan_and_null_are_left_out_of_the_mean_by_name(tmp_path, run_writer):
 
 def test_different_data_is_refused_with_both_groups_and_the_mend(tmp_path, run_writer):
     run_writer("a", 0, GENDER)
-    run_writer("b", 0, GENDER, **{"data.name": "utkface", "data.fingerprint": "ffff00"})
+    run_writer("b", 0, GENDER, **{"data": "utkface", "trained_on.celeba.images": "ffff00"})
     tree = read_runs([tmp_path])
     with pytest.raises(MtlfaceError, match=r"a1b2c3d4e5f6.*ffff00.*data=celeba"):
         one_data_set(tree, None)
@@ -90,7 +90,7 @@ def test_different_data_is_refused_with_both_groups_and_the_mend(tmp_path, run_w
 
 def test_one_name_with_two_fingerprints_is_refused_and_told_apart(tmp_path, run_writer):
     run_writer("a", 0, GENDER)
-    run_writer("b", 0, GENDER, **{"data.fingerprint": "ffff00"})
+    run_writer("b", 0, GENDER, **{"trained_on.celeba.images": "ffff00"})
     with pytest.raises(MtlfaceError, match="data=a1b2c3d4e5f6"):
         one_data_set(read_runs([tmp_path]), None)
 
@@ -98,10 +98,10 @@ def test_one_name_with_two_fingerprints_is_refused_and_told_apart(tmp_path, run_
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("protocol.max_epochs", 20, "budget"),
-        ("protocol.image_size", [128, 128], "64×64"),
-        ("protocol.selection", "test", "split that selects"),
-        ("protocol.limit", {"train": 100}, "train=100"),
+        ("config.trainer.max_epochs", 20, "budget"),
+        ("config.data.image_size", [128, 128], "64×64"),
+        ("selection.monitor", "val/loss", "selects the checkpoint"),
+        ("config.data.limit", {"train": 100}, "train=100"),
         ("environment.precision", "bf16-mixed", "precision"),
         ("environment.device", "cuda", "device"),
     ],
@@ -149,7 +149,7 @@ def test_one_arm_in_two_sweeps_stays_two_arms(tmp_path, run_writer):
 
 def test_a_second_run_of_a_seed_is_said_and_the_newer_taken(tmp_path, run_writer):
     run_writer("a", 0, GENDER)
-    run_writer("a", 0, {"test/gender/accuracy": 0.7}, **{"data.name": "celeba"})
+    run_writer("a", 0, {"test/gender/accuracy": 0.7}, data="celeba")
     copy = tmp_path / "copy" / "demo_sweep/a/celeba/seed=0"
     copy.mkdir(parents=True)
     content = json.loads((tmp_path / "demo_sweep/a/celeba/seed=0/result.json").read_text())

@@ -172,7 +172,7 @@ def test_a_grid_that_failed_everywhere_is_an_error_that_says_why(grid, run_write
     [
         ("tasks.landmark.weight=*", r"matches no arm.*Did you mean 'tasks.landmarks.weight=0"),
         (f"{GRID}|balancing=fixd", "balancing=fixd matches no arm"),
-        ("*", "matches gender, a single-task arm"),
+        ("gender", "matches gender, a single-task arm"),
         ("both*|three", "arms of different tasks"),
         ("", "pattern is empty"),
     ],

@@ -14,7 +14,7 @@ from mtlface.training.run import run
 @pytest.fixture(scope="session")
 def trained(composed: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny" / "tiny" / "celeba" / "seed=0"
-    run(composed("experiment=tiny"), folder, "tiny", [])
+    run(composed("experiment=tiny"), folder, [])
     return folder
 
 

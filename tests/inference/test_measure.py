@@ -28,7 +28,10 @@ def test_evaluate_gives_the_figures_that_the_run_wrote(trained, tmp_path, capsys
         assert own.keys() == theirs.keys()
         for name, value in theirs.items():
             assert own[name] == (None if value is None else pytest.approx(value, rel=1e-4)), name
-    assert found["n"] == 4 and found["data"]["fingerprint"] == run["data"]["fingerprint"]
+    assert (
+        found["n"] == 4
+        and found["data"]["fingerprint"] == run["trained_on"]["celeba"]["fingerprint"]
+    )
     pd.testing.assert_frame_equal(
         pd.read_csv(output / "predictions.csv"),
         pd.read_csv(trained / "test_predictions.csv"),

@@ -71,7 +71,7 @@ def _train(folder, overrides, disturb, arguments):
         disturb(*arguments)
 
     def main():
-        run(compose(overrides), folder, "arm", list(overrides))
+        run(compose(overrides), folder, list(overrides))
 
     guarded(main, GOES_ON)
 
@@ -192,9 +192,17 @@ def assert_same_run(folder, reference):
     """Bit for bit the same: metrics, weights, optimizer, history, predictions, TensorBoard."""
     found, expected = (read_result(path / "result.json") for path in (folder, reference))
     assert found is not None, log_of(folder)
-    for key in ("metrics", "trivial", "monitor", "data", "model", "config_fingerprint"):
+    for key in (
+        "metrics",
+        "trivial",
+        "selection",
+        "evaluated_on",
+        "trained_on",
+        "model",
+        "identity",
+    ):
         assert found[key] == expected[key], key
-    assert found["timing"]["epochs"] == expected["timing"]["epochs"]
+    assert found["budget"]["epochs"] == expected["budget"]["epochs"]
     for name in ("metrics.csv", "test_predictions.csv", "split.csv", "bad_images.csv"):
         assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
     for name in ("best.ckpt", "last.ckpt"):

@@ -60,8 +60,16 @@ def run_folders(outputs):
 def assert_same_findings(folder, reference):
     """Bit for bit the same metrics, history and predictions; the folders may lie elsewhere."""
     found, expected = (read_result(path / "result.json") for path in (folder, reference))
-    assert found is not None and found["timing"]["epochs"] == expected["timing"]["epochs"]
-    for key in ("metrics", "trivial", "monitor", "data", "model"):
+    assert found is not None and found["budget"]["epochs"] == expected["budget"]["epochs"]
+    for key in (
+        "metrics",
+        "trivial",
+        "selection",
+        "evaluated_on",
+        "trained_on",
+        "model",
+        "identity",
+    ):
         assert found[key] == expected[key], key
     for name in ("metrics.csv", "test_predictions.csv"):
         assert (folder / name).read_bytes() == (reference / name).read_bytes(), name

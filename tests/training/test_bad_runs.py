@@ -25,7 +25,7 @@ from mtlface.training.unwrapped import unwrapped
 def train(composed, tmp_path):
     def of(*overrides, folder=tmp_path / "run"):
         cfg = composed("experiment=tiny", "trainer.max_epochs=3", *overrides)
-        return run(cfg, folder, "tiny", list(overrides))
+        return run(cfg, folder, list(overrides))
 
     return of
 
@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_clear_error_and_the_run_goes_on_once_there_is_room(
         train()
     monkeypatch.undo()
     assert not (tmp_path / "run" / "result.json").exists()
-    assert train()["timing"]["epochs"] == 3
+    assert train()["budget"]["epochs"] == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs a POSIX system")
@@ -201,14 +201,14 @@ def test_the_run_folder_says_which_pictures_were_used_and_which_were_not(
     (pictures / "000003.jpg").write_bytes(b"")
     (pictures / "000005.jpg").unlink()
     overrides = [f"data.root={own_faces}", "data.max_bad_fraction=0.2", "trainer.max_epochs=1"]
-    result = run(composed("experiment=tiny", *overrides), tmp_path / "run", "tiny", overrides)
+    result = run(composed("experiment=tiny", *overrides), tmp_path / "run", overrides)
     split = pd.read_csv(tmp_path / "run" / "split.csv")
     bad = pd.read_csv(tmp_path / "run" / "bad_images.csv")
     assert list(bad.columns) == ["file", "row", "reason"] and bad["reason"].str.len().min() > 5
-    assert result["data"]["omitted"] == len(bad) == 2
+    assert result["trained_on"]["celeba"]["omitted"] == len(bad) == 2
     assert {"000003", "000005"} == set(bad["file"].str.extract(r"(\d{6})", expand=False).dropna())
-    assert len(split) == 22 == sum(result["data"]["counts"].values())
-    assert split["split"].value_counts().to_dict() == result["data"]["counts"]
+    assert len(split) == 22 == sum(result["trained_on"]["celeba"]["counts"].values())
+    assert split["split"].value_counts().to_dict() == result["trained_on"]["celeba"]["counts"]
 
 
 def test_without_omissions_the_list_is_there_and_empty(train, tmp_path):
@@ -219,7 +219,7 @@ def test_without_omissions_the_list_is_there_and_empty(train, tmp_path):
 def test_changed_data_is_not_gone_on_with(composed, own_faces, tmp_path, monkeypatch, caplog):
     def train():
         overrides = [f"data.root={own_faces}", "trainer.max_epochs=3"]
-        return run(composed("experiment=tiny", *overrides), tmp_path / "run", "tiny", overrides)
+        return run(composed("experiment=tiny", *overrides), tmp_path / "run", overrides)
 
     with monkeypatch.context() as patch:
         patch.setattr(MultiTaskModule, "training_step", failing_at(4, RuntimeError("power cut")))
@@ -227,7 +227,7 @@ def test_changed_data_is_not_gone_on_with(composed, own_faces, tmp_path, monkeyp
             train()
     labels = own_faces / "list_attr_celeba.csv"
     labels.write_text(labels.read_text().replace(",1", ",-1", 1))
-    assert train()["timing"]["epochs"] == 3
+    assert train()["budget"]["epochs"] == 3
     assert "last.ckpt is of other data; starting anew" in caplog.text
 
 

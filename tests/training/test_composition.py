@@ -26,7 +26,7 @@ def refused(composed, tmp_path, monkeypatch):
     def of(*overrides, experiment="tiny"):
         cfg = composed(f"experiment={experiment}", *overrides)
         with pytest.raises(MtlfaceError) as raised:
-            run(cfg, tmp_path / "run", "tiny", list(overrides))
+            run(cfg, tmp_path / "run", list(overrides))
         return str(raised.value)
 
     return of
@@ -59,7 +59,7 @@ def test_half_precision_of_heads_and_losses_is_refused(refused, precision):
 @pytest.mark.parametrize("precision", ["32", "32-true", "bf16-mixed", "bf16", "auto"])
 def test_precisions_of_the_trunk_train(composed, tmp_path, precision):
     cfg = composed("experiment=tiny", f"trainer.precision={precision}", "trainer.max_epochs=1")
-    assert run(cfg, tmp_path, "tiny", [])["metrics"]
+    assert run(cfg, tmp_path, [])["metrics"]
 
 
 def test_two_tasks_with_a_loss_of_one_name_are_both_named(refused):

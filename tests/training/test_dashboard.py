@@ -20,7 +20,7 @@ from mtlface.training.outputs import write_drawings
 from mtlface.training.run import run
 from mtlface.training.task_figures import decision
 
-SETTINGS = ("figures=true", "watch.every_n_steps=1", "trainer.max_epochs=3")
+SETTINGS = ("arm='tiny,x=1'", "figures=true", "watch.every_n_steps=1", "trainer.max_epochs=3")
 
 
 def events(folder):
@@ -36,7 +36,7 @@ def points(found):
 def train(composed):
     def of(folder, *overrides):
         cfg = composed("experiment=tiny", *SETTINGS, *overrides)
-        run(cfg, folder, arm="tiny,x=1", overrides=list(overrides))
+        run(cfg, folder, list(overrides))
         return json.loads((folder / "result.json").read_text())
 
     return of

@@ -38,7 +38,7 @@ def test_two_processes_find_what_one_finds(faces, tmp_path):
         (other,) = (path for (_, s), path in one.items() if s == seed)
         found, expected = (read_result(path / "result.json") for path in (folder, other))
         assert measured(found) == pytest.approx(measured(expected), rel=1e-4, abs=1e-5)
-        assert found["monitor"]["epoch"] == expected["monitor"]["epoch"]
+        assert found["selection"]["epoch"] == expected["selection"]["epoch"]
         histories = [
             pd.read_csv(path / "metrics.csv").filter(regex="^(?!balance/)")
             for path in (folder, other)
@@ -47,5 +47,5 @@ def test_two_processes_find_what_one_finds(faces, tmp_path):
         predicted = [pd.read_csv(path / "test_predictions.csv") for path in (folder, other)]
         assert predicted[0]["image"].tolist() == predicted[1]["image"].tolist()
         # The same pictures per second would be a lie of one rank about the work of both.
-        pictures = [r["timing"]["images_per_s"] * r["timing"]["fit_s"] for r in (found, expected)]
+        pictures = [r["budget"]["images_per_s"] * r["budget"]["fit_s"] for r in (found, expected)]
         assert pictures[0] == pytest.approx(pictures[1]) == pytest.approx(3 * 16)

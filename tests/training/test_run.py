@@ -11,7 +11,9 @@ from PIL import Image
 from mtlface.analysis.results import read_runs
 from mtlface.data.celeba import CelebA
 from mtlface.errors import MtlfaceError
+from mtlface.training import module
 from mtlface.training.run import run
+from mtlface.training.selection import Monitor
 
 PER_TASK = {
     "gender": {"accuracy", "precision", "recall", "f1", "f1_macro", "auroc"},
@@ -23,7 +25,7 @@ PER_TASK = {
 def train(composed):
     def of(folder, *overrides, experiment="tiny"):
         cfg = composed(f"experiment={experiment}", *overrides)
-        run(cfg, folder, arm=cfg.name, overrides=list(overrides))
+        run(cfg, folder, list(overrides))
         return json.loads((folder / "result.json").read_text(), parse_constant=pytest.fail)
 
     return of
@@ -45,13 +47,23 @@ def numbers(value):
 
 def test_the_result_holds_the_contract(finished):
     _, result = finished
-    assert result["schema"] == 1
+    assert result["schema"] == 2
     assert result["experiment"] == result["arm"] == "tiny"
     assert result["seed"] == 3 and result["overrides"] == ["seed=3"]
-    data = result["data"]
-    assert (data["name"], data["root_kind"]) == ("celeba", "folder")
+    data = result["trained_on"]["celeba"]
+    assert (result["data"], data["root_kind"]) == ("celeba", "folder")
     assert data["counts"] == {"train": 16, "val": 4, "test": 4}
-    assert len(data["fingerprint"]) == 16
+    assert len(data["fingerprint"]) == len(result["identity"]) == 16
+    tested = result["evaluated_on"]["celeba"]
+    assert tested["n"] == 4 and set(tested["labels"]) == {"gender", "landmarks"}
+    assert tested["metrics"] == {
+        name.removeprefix("test/"): value
+        for name, value in result["metrics"].items()
+        if name.startswith("test/")
+    }
+    assert result["config"]["tasks"]["gender"]["weight"] == 1
+    assert "root" not in result["config"]["data"] and "outputs" not in result["config"]
+    assert result["tasks"]["gender"]["kind"] == "binary"
     expected = {
         f"{split}/{task}/{metric}"
         for split in ("val", "test")
@@ -61,10 +73,10 @@ def test_the_result_holds_the_contract(finished):
     watched = {name for name in result["metrics"] if name.startswith("balance/")}
     assert set(result["metrics"]) - watched == set(result["trivial"]) == expected
     assert "balance/cosine/gender/landmarks" in watched
-    assert result["monitor"]["name"] == "val/loss" and result["monitor"]["epoch"] in (0, 1)
-    assert result["timing"]["epochs"] == 2
-    assert result["timing"]["fit_s"] > 0
-    pictures = result["timing"]["images_per_s"] * result["timing"]["fit_s"]
+    assert result["selection"]["monitor"] == "val/skill" and result["selection"]["epoch"] in (0, 1)
+    assert result["budget"]["epochs"] == 2 and result["budget"]["images"] == 32
+    assert result["budget"]["fit_s"] > 0 and result["budget"]["flops"] > 0
+    pictures = result["budget"]["images_per_s"] * result["budget"]["fit_s"]
     assert pictures == pytest.approx(2 * 16)
     convolutions = 9 * (3 * 32 + 32 * 64 + 64 * 128) + 32 + 64 + 128
     assert result["model"]["parameters"] == convolutions + 2049 * 256 + 257 * (1 + 10)
@@ -112,10 +124,10 @@ def test_the_same_seed_gives_the_same_metrics_and_another_seed_does_not(train, f
     _, result = finished
     again = train(tmp_path / "again", "seed=3")
     assert again["metrics"] == result["metrics"]
-    assert again["monitor"] == result["monitor"]
+    assert again["selection"] == result["selection"]
     other = train(tmp_path / "other", "seed=4")
     assert other["metrics"] != result["metrics"]
-    assert other["data"]["fingerprint"] == result["data"]["fingerprint"]
+    assert other["trained_on"] == result["trained_on"]
 
 
 def test_a_finished_run_is_skipped_and_a_changed_one_is_not(train, tmp_path):
@@ -139,14 +151,98 @@ def test_a_finished_run_of_another_configuration_is_set_aside_whole(train, tmp_p
     assert [run.folder for run in read_runs([tmp_path]).runs] == [tmp_path]
 
 
-def test_test_metrics_are_of_the_best_epoch_by_validation_and_not_of_the_last(train, tmp_path):
-    # The loss falls, so that asking for its largest value makes the first epoch the best one.
-    best = train(tmp_path / "best", "monitor.mode=max", "trainer.max_epochs=3")
-    last = train(tmp_path / "last", "monitor.mode=min", "trainer.max_epochs=3")
-    one = train(tmp_path / "one", "trainer.max_epochs=1")
-    assert (best["monitor"]["epoch"], last["monitor"]["epoch"]) == (0, 2)
+def test_test_metrics_are_of_the_best_epoch_by_validation_and_not_of_the_last(
+    train, tmp_path, monkeypatch
+):
+    slow = "optimizer.lr=1e-4"
+    last = train(tmp_path / "last", "trainer.max_epochs=3", slow)
+    # The skill rises, so that asking for its smallest value makes the first epoch the best one.
+    monkeypatch.setattr(module, "monitor_of", lambda name, *_: Monitor(name, "min"))
+    best = train(tmp_path / "best", "trainer.max_epochs=3", slow)
+    one = train(tmp_path / "one", "trainer.max_epochs=1", slow)
+    assert (best["selection"]["epoch"], last["selection"]["epoch"]) == (0, 2)
     assert best["metrics"] == one["metrics"] != last["metrics"]
-    assert best["timing"]["epochs"] == last["timing"]["epochs"] == 3
+    assert best["budget"]["epochs"] == last["budget"]["epochs"] == 3
+
+
+def test_a_metric_chooses_in_its_own_direction(train, tmp_path):
+    settings = ("monitor.name=val/gender/accuracy", "patience=null", "trainer.max_epochs=6")
+    found = train(tmp_path, *settings, "optimizer.lr=3e-4")
+    accuracies = pd.read_csv(tmp_path / "metrics.csv")["val/gender/accuracy"]
+    assert found["selection"]["mode"] == "max"
+    assert found["selection"]["value"] == accuracies.max()
+    assert found["selection"]["epoch"] == accuracies.argmax()
+    mine = found["selection"]["each_task_best"]["gender"]
+    assert mine == {
+        "epoch": accuracies.argmax(),
+        "value": mine["value"],
+        "at_chosen": mine["value"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["monitor.name=val/lossx"], "Did you mean 'val/loss'"),
+        (["monitor.name=train/loss"], "An epoch is chosen on validation only. Did you mean"),
+        (["monitor.name=val/gender/auroc", "monitor.mode=min"], "take monitor.mode=max"),
+        (["only=age"], "tiny has no such task. It has: gender, landmarks"),
+    ],
+)
+def test_what_cannot_choose_an_epoch_is_said_before_training(train, tmp_path, settings, message):
+    with pytest.raises(MtlfaceError) as found:
+        train(tmp_path, *settings)
+    assert message in str(found.value) and not (tmp_path / "checkpoints").exists()
+
+
+def test_skill_is_measured_against_the_constant_predictor(train, tmp_path):
+    """By hand, from the files of the run: BCE of the base rate, and of the network."""
+    train(tmp_path, "task=[gender]", "trainer.max_epochs=1")
+    row = pd.read_csv(tmp_path / "metrics.csv").iloc[0]
+    men = 0.5  # every second face, in training and in validation
+    constant = -(men * math.log(men) + (1 - men) * math.log(1 - men))
+    assert row["val/skill"] == pytest.approx(1 - row["val/loss/gender"] / constant, abs=1e-5)
+
+
+def test_task_weights_do_not_choose_the_epoch(train, tmp_path):
+    """The validation skill of one epoch's weights is the same however a task is weighted."""
+    settings = ("optimizer.lr=0", "trainer.max_epochs=1")
+    one, other = (
+        train(tmp_path / str(weight), f"tasks.landmarks.weight={weight}", *settings)
+        for weight in (1, 1000)
+    )
+    assert one["selection"]["value"] == pytest.approx(other["selection"]["value"], rel=1e-5)
+
+
+def test_only_is_the_arm_with_one_task_and_nothing_else_changed(train, tmp_path):
+    alone = train(tmp_path / "alone", experiment="tiny_gender")
+    cut = train(tmp_path / "cut", "only=gender", "balancing=uncertainty")
+    assert cut["metrics"] == alone["metrics"] and cut["identity"] == alone["identity"]
+
+
+def test_a_twin_can_have_its_arms_whole_budget_in_flops(train, tmp_path):
+    """The large heads of this arm make a step with one of them cheaper: the twin trains longer."""
+    once = ("trainer.max_epochs=10", "tasks.landmarks.head.hidden=2048", "patience=1")
+    whole = train(tmp_path / "whole", *once, "patience=null", "task=[gender,landmarks_mlp]")
+    settings = (*once, "task=[gender,landmarks_mlp]", "only=gender")
+    matched = train(tmp_path / "flops", *settings, "match=flops")
+    assert matched["budget"]["epochs"] > whole["budget"]["epochs"] == 10
+    epochs = [matched["budget"]["epochs"] - 1, matched["budget"]["epochs"]]
+    of_epoch = matched["budget"]["flops"] / matched["budget"]["epochs"]
+    fewer, more = (of_epoch * n for n in epochs)
+    assert fewer < whole["budget"]["flops"] <= more * 1.01
+    assert train(tmp_path / "steps", *settings, "match=steps")["budget"]["epochs"] == 10
+
+
+def test_the_flops_of_a_run_are_those_of_its_layers(train, tmp_path):
+    """A linear layer does 2·in·out in a forward pass and, for both gradients, twice that again."""
+    one = train(tmp_path / "one", "task=[gender]", "trainer.max_epochs=1")
+    two = train(
+        tmp_path / "two", "task=[gender,landmarks]", "trainer.max_epochs=1", "data.points=[nose]"
+    )
+    features, coordinates, images = 256, 2, 16
+    added = 6 * features * coordinates * images
+    assert two["budget"]["flops"] - one["budget"]["flops"] == added
 
 
 def test_a_single_task_arm_is_the_multi_task_arm_with_one_task(train, tmp_path):
@@ -159,7 +255,8 @@ def test_a_single_task_arm_is_the_multi_task_arm_with_one_task(train, tmp_path):
 
 def test_a_new_task_on_labels_that_are_there_needs_one_yaml(train, tmp_path):
     result = train(tmp_path, "task=[gender,eyeglasses]", "trainer.max_epochs=1")
-    assert result["tasks"]["eyeglasses"] == {"label": "Eyeglasses", "primary": "accuracy"}
+    about = result["tasks"]["eyeglasses"]
+    assert (about["label"], about["kind"], about["primary"]) == ("Eyeglasses", "binary", "accuracy")
     assert 0 <= result["metrics"]["test/eyeglasses/accuracy"] <= 1
     assert "Eyeglasses_probability" in pd.read_csv(tmp_path / "test_predictions.csv")
 
@@ -171,8 +268,8 @@ def test_a_corrupt_picture_is_counted_and_one_of_another_format_is_not(train, ow
     Image.open(pictures / "000003.jpg").save(pictures / "000003.jpg", format="PNG")
     settings = (f"data.root={own_faces}", "data.max_bad_fraction=0.05", "trainer.max_epochs=1")
     result = train(tmp_path / "run", *settings)
-    assert result["data"]["omitted"] == 1
-    assert result["data"]["counts"] == {"train": 15, "val": 4, "test": 4}
+    assert result["trained_on"]["celeba"]["omitted"] == 1
+    assert result["trained_on"]["celeba"]["counts"] == {"train": 15, "val": 4, "test": 4}
 
 
 def test_a_test_split_of_one_class_has_no_auroc_and_the_file_says_null(train, own_faces, tmp_path):
@@ -204,6 +301,6 @@ def test_what_the_data_lacks_is_an_error_before_anything_is_read(
 ):
     cfg = composed("experiment=tiny", "data.root=/nowhere", *overrides)
     with pytest.raises(MtlfaceError) as error:
-        run(cfg, tmp_path, "tiny", [])
+        run(cfg, tmp_path, [])
     assert named in str(error.value)
     assert not (tmp_path / "result.json").exists()

@@ -31,7 +31,7 @@ from mtlface.training.trusted import is_allowed
 def trained(composed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     overrides = ["balancing=famo", "scheduler=cosine", "trainer.max_epochs=1"]
-    run(composed("experiment=tiny", *overrides), folder, "tiny", overrides)
+    run(composed("experiment=tiny", *overrides), folder, overrides)
     return folder
 
 

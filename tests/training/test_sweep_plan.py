@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from mtlface.door import config_folder
 from mtlface.errors import MtlfaceError
-from mtlface.training.arm import LONGEST, arm_name
+from mtlface.training.arm import LONGEST, as_name
 from mtlface.training.sweeps.launch import compose
 from mtlface.training.sweeps.mistakes import explained
 from mtlface.training.sweeps.plan import plan
@@ -34,9 +34,9 @@ def test_a_sweep_is_every_arm_with_every_seed(loader):
         "celeba_gender", "celeba_landmarks", "celeba_landmarks_gender",
         "celeba_landmarks_gender_improved",
     }  # fmt: skip
-    assert len(runs) == 20 and {run.seed for run in runs} == set("01234")
+    assert len(runs) == 30 and {run.seed for run in runs} == set("01234")
     assert all(run.folder.parts[-4] == "celeba_landmarks_gender" for run in runs)
-    assert len({run.fingerprint for run in runs}) == 20
+    assert len({run.fingerprint for run in runs}) == 30
 
 
 def test_seeds_and_arms_of_the_command_line_take_the_place_of_the_sweeps(loader):
@@ -58,7 +58,7 @@ def test_a_plan_says_what_hydra_composes_for_each_run(loader):
 def test_methods_with_a_level_carry_it_in_their_arm(loader):
     runs = planned(loader, "experiment=celeba_landmarks_gender", "balancing=fixed,upgrad")
     assert [run.arm for run in runs] == [
-        "celeba_landmarks_gender,backbone=cnn3,balancing=fixed",
+        "celeba_landmarks_gender,backbone=cnn3",
         "celeba_landmarks_gender,backbone=cnn3,balancing=upgrad@features",
     ]
     (exact,) = planned(
@@ -67,15 +67,43 @@ def test_methods_with_a_level_carry_it_in_their_arm(loader):
     assert exact.arm == "celeba_gender,backbone=cnn3,balancing=upgrad@parameters"
 
 
+def test_all_balancing_methods_share_one_pair_of_twins(loader):
+    runs = planned(
+        loader, "experiment=celeba_landmarks_gender", "balancing=fixed,upgrad,dwa", "twins=true"
+    )
+    assert [run.arm for run in runs[3:]] == [
+        "celeba_landmarks_gender,backbone=cnn3,only=gender",
+        "celeba_landmarks_gender,backbone=cnn3,only=landmarks",
+    ]
+
+
+def test_a_single_task_arm_of_the_same_recipe_stands_for_the_twin(loader):
+    arms = ["celeba_gender", "celeba_landmarks", "celeba_landmarks_gender"]
+    runs = planned(loader, f"experiment={','.join(arms)}", "twins=true")
+    assert [run.arm.partition(",")[0] for run in runs] == arms
+
+
+def test_matched_twins_are_trained_beside_those_of_the_same_epochs(loader):
+    settings = ("experiment=celeba_landmarks_gender", "twins=true", "match=flops")
+    runs = planned(loader, *settings)
+    assert [run.arm for run in runs] == [
+        "celeba_landmarks_gender,backbone=cnn3",
+        "celeba_landmarks_gender,backbone=cnn3,only=gender",
+        "celeba_landmarks_gender,backbone=cnn3,match=flops,only=gender",
+        "celeba_landmarks_gender,backbone=cnn3,only=landmarks",
+        "celeba_landmarks_gender,backbone=cnn3,match=flops,only=landmarks",
+    ]
+
+
 def test_long_arm_names_stay_folder_names_and_apart():
     long = [f"tasks.gender.a{i}=some_value" for i in range(50)]
-    one, two = arm_name("x", [*long, "b=1"]), arm_name("x", [*long, "b=2"])
+    one, two = as_name("x", [*long, "b=1"]), as_name("x", [*long, "b=2"])
     assert one != two and max(len(one.encode()), len(two.encode())) <= LONGEST
 
 
 def test_two_runs_in_one_folder_are_refused(loader):
     with pytest.raises(MtlfaceError, match="share the folder"):
-        planned(loader, "experiment=celeba_gender", "data.source=demo,kaggle")
+        planned(loader, "experiment=celeba_gender", "trainer=cpu,auto")
 
 
 def test_a_seed_is_a_whole_number(loader):
@@ -104,7 +132,7 @@ def test_only_what_is_not_done_is_repeated(loader, tmp_path):
     gender = [run for run in runs if run.arm.startswith("celeba_gender")]
     for run in runs:
         run.folder.mkdir(parents=True)
-        result = {"schema": 1, "config_fingerprint": run.fingerprint}
+        result = {"schema": 2, "identity": run.fingerprint}
         (run.folder / "result.json").write_text(json.dumps(result))
     (gender[0].folder / "result.json").unlink()
     (gender[0].folder / "error.json").write_text('{"error": "no luck"}')
@@ -126,11 +154,11 @@ def test_only_what_is_not_done_is_repeated(loader, tmp_path):
 def test_another_configuration_in_the_folder_is_not_done(loader, tmp_path):
     (run,) = planned(loader, "experiment=celeba_gender", outputs=tmp_path)
     run.folder.mkdir(parents=True)
-    (run.folder / "result.json").write_text('{"schema": 1, "config_fingerprint": "other"}')
+    (run.folder / "result.json").write_text('{"schema": 2, "identity": "other"}')
     assert run.stale and not run.done
 
 
 def test_run_folders_are_where_the_plan_says(loader):
-    cfg = compose(loader, ["experiment=celeba_gender", *SMALL, "outputs=out"], multirun=False)
     (run,) = planned(loader, "experiment=celeba_gender")
+    cfg = compose(loader, run.job, multirun=False)
     assert Path(cfg.hydra.run.dir).absolute() == run.folder

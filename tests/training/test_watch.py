@@ -18,7 +18,7 @@ NAN = math.nan
 def train(composed):
     def of(folder, *overrides):
         cfg = composed("experiment=tiny", *overrides)
-        run(cfg, folder, arm=cfg.name, overrides=list(overrides))
+        run(cfg, folder, list(overrides))
         return json.loads((folder / "result.json").read_text())
 
     return of

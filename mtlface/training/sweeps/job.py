@@ -17,22 +17,16 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mtlface.atomic import write_text
 from mtlface.errors import MtlfaceError, disk_error
-from mtlface.training.arm import arm_name
+from mtlface.training.arm import only_task
+from mtlface.training.identity import RunId
 from mtlface.training.ranks import is_first_rank, repeatable
 from mtlface.training.reports import Lines, Listener, Outcome, heard_by, listener
-from mtlface.training.result import config_fingerprint, read_result
 
 log = logging.getLogger(__name__)
-
-
-def is_done(folder: Path, fingerprint: str) -> bool:
-    """Whether a run folder holds the result of this very configuration."""
-    result = read_result(folder / "result.json")
-    return result is not None and result.get("config_fingerprint") == fingerprint
 
 
 def job(cfg: DictConfig) -> Outcome:
@@ -64,7 +58,7 @@ def _own_listener() -> Listener | None:
 
 
 def _outcome(cfg: DictConfig, folder: Path, who: Listener | None) -> Outcome:
-    if is_done(folder, config_fingerprint(cfg)):
+    if RunId.of(only_task(cfg)).result_in(folder) is not None:
         return Outcome(folder, "skipped")
     if who is not None:
         who.started(folder)
@@ -109,10 +103,9 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.set_float32_matmul_precision("high")
-    overrides = list(HydraConfig.get().overrides.task)
-    arm = arm_name(cfg.name, overrides, OmegaConf.select(cfg, "balancing.level"))
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("arm=")]
     try:
-        run(cfg, folder, arm, overrides)
+        run(cfg, folder, overrides)
     except SystemExit as error:
         # Lightning's way to end after Ctrl-C.
         if isinstance(error.__context__, KeyboardInterrupt):

@@ -24,7 +24,7 @@ from mtlface.training.reports import Outcome, heard_by
 from mtlface.training.sweeps.job import job
 from mtlface.training.sweeps.mistakes import explained
 from mtlface.training.sweeps.overview import Overview
-from mtlface.training.sweeps.plan import PlannedRun, plan
+from mtlface.training.sweeps.plan import PlannedRun, Planner, plan
 from mtlface.training.sweeps.summary import outcomes, show, summary
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,9 @@ def start(conf: Path, overrides: Sequence[str], multirun: bool) -> int:
         loader = GlobalHydra.instance().config_loader()
         with explained(overrides, loader.list_groups("")):
             cfg = compose(loader, list(overrides), multirun)
-            runs = plan(loader, cfg) if cfg.hydra.mode == RunMode.MULTIRUN else []
+            several = cfg.hydra.mode == RunMode.MULTIRUN
+            runs = plan(loader, cfg) if several else []
+            cfg.arm = cfg.arm if several else Planner(loader, cfg).config(_task(cfg)).arm
         configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
         context = HydraContext(config_loader=loader, callbacks=Callbacks(cfg))
         return _sweep(cfg, context, runs) if runs else _single(cfg, context)
@@ -66,6 +68,10 @@ def compose(loader: ConfigLoader, overrides: list[str], multirun: bool) -> DictC
     if cfg.hydra.mode != RunMode.MULTIRUN and any(o.is_sweep_override() for o in parsed):
         return loader.load_configuration("train", overrides, RunMode.RUN)  # raises, with a reason
     return cfg
+
+
+def _task(cfg: DictConfig) -> tuple[str, ...]:
+    return tuple(cfg.hydra.overrides.task)
 
 
 def _single(cfg: DictConfig, context: HydraContext) -> int:
@@ -91,7 +97,7 @@ def _sweep(cfg: DictConfig, context: HydraContext, runs: list[PlannedRun]) -> in
     for run in todo:
         (run.folder / "error.json").unlink(missing_ok=True)
         if run.stale:
-            log.warning("%s holds another configuration's result, to be set aside.", run.folder)
+            log.warning("%s has a result of other data or settings, to be set aside.", run.folder)
     console = Console(markup=False, emoji=False)  # arms and errors are text
     live = console.is_terminal and cfg.hydra.launcher._target_ == IN_THIS_PROCESS
     overview = Overview(runs, console) if live and todo else None
@@ -114,7 +120,7 @@ def _launch(cfg: DictConfig, context: HydraContext, todo: list[PlannedRun]) -> N
     here = cfg.hydra.launcher._target_ == IN_THIS_PROCESS
     for first, batch in enumerate([[run] for run in todo] if here else [todo]):
         try:
-            returned = launcher.launch([list(r.overrides) for r in batch], initial_job_idx=first)
+            returned = launcher.launch([r.job for r in batch], initial_job_idx=first)
         except Exception as error:
             # A worker or a cluster job was killed; what the others did is in their folders.
             if cfg.debug:

@@ -8,11 +8,11 @@ from pathlib import Path
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mtlface.errors import MtlfaceError
-from mtlface.training.result import config_fingerprint
-from mtlface.training.sweeps.job import is_done
+from mtlface.training.arm import arm_name, only_task
+from mtlface.training.identity import RunId
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,17 @@ class PlannedRun:
     Attributes:
         overrides: The command line's changes that make this run.
         folder: Its run folder.
-        fingerprint: Of its resolved config.
+        run_id: What it is.
     """
 
     overrides: tuple[str, ...]
     folder: Path
-    fingerprint: str
+    run_id: RunId
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what the run is."""
+        return self.run_id.fingerprint
 
     @property
     def arm(self) -> str:
@@ -40,18 +45,82 @@ class PlannedRun:
         return self.folder.name.removeprefix("seed=")
 
     @property
+    def job(self) -> list[str]:
+        """The overrides to start it with; the arm's name is not worked out again."""
+        return [*self.overrides, f"arm={quoted(self.arm)}"]
+
+    @property
     def done(self) -> bool:
         """Whether its result is there."""
-        return is_done(self.folder, self.fingerprint)
+        return self.run_id.result_in(self.folder) is not None
 
     @property
     def stale(self) -> bool:
-        """Whether the result of another configuration lies in its folder."""
+        """Whether the result of another run, or of this one on other data, is in its folder."""
         return not self.done and (self.folder / "result.json").is_file()
 
 
+def quoted(text: str) -> str:
+    """A text as a value of Hydra's override grammar, whatever signs it has."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+class Planner:
+    """Composes runs; the seeds of an arm are composed once, for it takes a third of a second.
+
+    Args:
+        loader: Composes configs.
+        master: The config that all runs share.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+        self._loader, self._master = loader, master
+        self._groups = frozenset(loader.list_groups(""))
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._names: dict[tuple[str, ...], str] = {}
+
+    def config(self, overrides: tuple[str, ...]) -> DictConfig:
+        """The composed config of a run, with the name of its arm; the next call may change it."""
+        seed = next((o for o in overrides if o.startswith("seed=")), None)
+        rest = tuple(o for o in overrides if o != seed)
+        cfg = self._compose(rest)
+        if rest not in self._names:
+            given = any(o.startswith("arm=") for o in rest)
+            compose = lambda changes: self._compose(tuple(changes))  # noqa: E731
+            self._names[rest] = cfg.arm if given else arm_name(cfg, rest, self._groups, compose)
+        cfg.arm = self._names[rest]
+        if seed is not None:
+            cfg.seed = _whole_number(seed)
+        return cfg
+
+    def run(self, overrides: tuple[str, ...]) -> PlannedRun:
+        """The run of these overrides."""
+        return planned_run(self.config(overrides), overrides)
+
+    def twins(self, overrides: tuple[str, ...]) -> list[PlannedRun]:
+        """The single-task twins of a multi-task run, where they are wanted."""
+        cfg = self.config(overrides)
+        wanted = cfg.twins and cfg.only is None and len(cfg.tasks) > 1
+        tasks = [str(task) for task in cfg.tasks] if wanted else []
+        given = [o for o in overrides if o.startswith("match=") and cfg.match is not None]
+        rest = tuple(o for o in overrides if o not in given)
+        ways = [rest, (*rest, *given)] if given else [rest]
+        return [self.run((*way, f"only={task}")) for task in tasks for way in ways]
+
+    def _compose(self, overrides: tuple[str, ...]) -> DictConfig:
+        if overrides not in self._composed:
+            self._composed[overrides] = self._loader.load_sweep_config(
+                self._master, list(overrides)
+            )
+        return self._composed[overrides]
+
+
 def plan(loader: ConfigLoader, master: DictConfig) -> list[PlannedRun]:
-    """The runs of a multirun, in the order that Hydra would start them.
+    """The runs of a multirun, in the order that Hydra would start them, and then their twins.
+
+    With `twins` each multi-task arm brings one run for each of its tasks, which is the arm cut to
+    that task. Runs that are the same by identity are one run, so that a single-task arm of the same
+    recipe is the twin, and all balancing methods share theirs.
 
     Args:
         loader: Composes configs.
@@ -60,26 +129,24 @@ def plan(loader: ConfigLoader, master: DictConfig) -> list[PlannedRun]:
     Raises:
         MtlfaceError: A seed is not a whole number, or two runs would share a folder.
     """
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    runs: dict[Path, PlannedRun] = {}
-    for overrides in combinations(master):
-        seed = next((o for o in overrides if o.startswith("seed=")), None)
-        rest = tuple(o for o in overrides if o != seed)
-        # Composing takes a third of a second, and the seeds of an arm differ in one value only.
-        if rest not in composed:
-            composed[rest] = loader.load_sweep_config(master, list(overrides))
-        cfg = composed[rest]
-        if seed is not None:
-            cfg.seed = _whole_number(seed)
-        run = planned_run(cfg, overrides)
-        other = runs.setdefault(run.folder, run)
-        if other.fingerprint != run.fingerprint:
+    planner, wanted = Planner(loader, master), combinations(master)
+    runs: dict[str, PlannedRun] = {}
+    folders: dict[Path, PlannedRun] = {}
+    # Whole arms first: a single-task arm of a recipe has a name of its own, and is the twin.
+    whole = [planner.run(overrides) for overrides in wanted]
+    twins = [twin for overrides in wanted for twin in planner.twins(overrides)]
+    for run in [*whole, *twins]:
+        if run.fingerprint in runs:
+            continue
+        other = folders.setdefault(run.folder, run)
+        if other is not run:
             raise MtlfaceError(
                 f"Two runs of this sweep would share the folder {run.folder}: "
-                f"{' '.join(other.overrides)} and {' '.join(run.overrides)}. They differ in where "
-                "or on which data they run, which is no part of an arm's name; start them one "
-                "after the other with an outputs= folder each."
+                f"{' '.join(other.overrides)} and {' '.join(run.overrides)}. They differ in what "
+                "is no part of an arm's name; start them one after the other with an outputs= "
+                "folder each."
             )
+        runs[run.fingerprint] = run
     return list(runs.values())
 
 
@@ -103,8 +170,7 @@ def combinations(master: DictConfig) -> list[tuple[str, ...]]:
 def planned_run(cfg: DictConfig, overrides: tuple[str, ...]) -> PlannedRun:
     """The run of a composed config."""
     folder = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
-    job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    return PlannedRun(overrides, folder.absolute(), config_fingerprint(job))
+    return PlannedRun(overrides, folder.absolute(), RunId.of(only_task(cfg)))
 
 
 def _whole_number(override: str) -> int:

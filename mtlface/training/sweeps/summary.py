@@ -28,7 +28,7 @@ def outcomes(runs: Iterable[PlannedRun], done_before: Collection[Path]) -> dict[
     for run in runs:
         if run.done:
             result = read_result(run.folder / "result.json") or {}
-            seconds = float(result.get("timing", {}).get("fit_s", 0.0))
+            seconds = float(result.get("budget", {}).get("fit_s", 0.0))
             state = "skipped" if run.folder in done_before else "done"
             found[run.folder] = Outcome(run.folder, state, seconds)  # type: ignore[arg-type]
         elif (error := _error(run.folder)) is not None:
@@ -101,7 +101,7 @@ def show(group: Group) -> None:
 
 
 def _best(run: PlannedRun) -> str:
-    monitor = (read_result(run.folder / "result.json") or {}).get("monitor", {})
-    if monitor.get("best") is None:
+    chosen = (read_result(run.folder / "result.json") or {}).get("selection", {})
+    if chosen.get("value") is None:
         return ""
-    return f"{monitor['name']} {monitor['best']:.4g}"
+    return f"{chosen['monitor']} {chosen['value']:.4g}"
