@@ -1,52 +1,65 @@
-"""AUROC that is undefined where it has no meaning: torchmetrics gives 0 there, or an IndexError."""
+"""AUROC that is undefined where it has no meaning, of scores as exact as the network gives them.
+
+torchmetrics gives 0 or an IndexError without both classes, and turns logits into float32
+probabilities, which are all 1 above a logit of 17.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torchmetrics.classification import BinaryAUROC, MultilabelAUROC
+from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import override
 
-# torchmetrics leaves the elements with this target out, as the label schema has it.
+# The label schema's code for elements without a label.
 MISSING = -1
 
 
-def defined_auroc(probability: Tensor, target: Tensor) -> Tensor:
+def defined_auroc(score: Tensor, target: Tensor) -> Tensor:
     """The area under the ROC curve of the labelled elements; NaN unless both classes are there.
 
     Args:
-        probability: Of the positive class, (N,).
+        score: Higher for the positive class, in any unit, (N,).
         target: 0, 1 or −1 where missing, (N,).
     """
     known = target != MISSING
-    probability, target = probability[known], target[known]
+    score, target = score[known], target[known]
     if not len(target) or target.min() == target.max():
-        return probability.new_tensor(torch.nan)
-    return binary_auroc(probability, target)
+        return torch.full((), torch.nan, device=score.device)
+    # Only the order counts, and ranks keep it where probabilities would tie.
+    _, rank = torch.unique(score, return_inverse=True)
+    return binary_auroc(rank.double() / len(score), target).float()
 
 
-class DefinedBinaryAUROC(BinaryAUROC):
-    """`BinaryAUROC` of (N,) probabilities and targets."""
+class DefinedAUROC(Metric):
+    """The area of all scores (N,), or of each column of scores (N, K): a scalar or (K,)."""
 
-    def __init__(self) -> None:
-        super().__init__(ignore_index=MISSING)
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    scores: list[Tensor]
+    targets: list[Tensor]
 
-    @override
-    def compute(self) -> Tensor:  # type: ignore[override]
-        """The area, a scalar."""
-        return defined_auroc(dim_zero_cat(self.preds), dim_zero_cat(self.target))
-
-
-class DefinedMultilabelAUROC(MultilabelAUROC):
-    """`MultilabelAUROC` of (N, K) probabilities and targets, an area for each of the K columns."""
-
-    def __init__(self, num_labels: int) -> None:
-        super().__init__(num_labels, average="none", ignore_index=MISSING)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("scores", default=[], dist_reduce_fx="cat")
+        self.add_state("targets", default=[], dist_reduce_fx="cat")
 
     @override
-    def compute(self) -> Tensor:  # type: ignore[override]
-        """The areas, (K,)."""
-        columns = zip(dim_zero_cat(self.preds).T, dim_zero_cat(self.target).T, strict=True)
+    def update(self, score: Tensor, target: Tensor) -> None:
+        """Adds scores, such as logits, and targets of one shape; 0, 1 or −1 where missing."""
+        self.scores.append(score.detach())
+        self.targets.append(target)
+
+    @override
+    def compute(self) -> Tensor:
+        """The area or areas."""
+        scores, targets = dim_zero_cat(self.scores), dim_zero_cat(self.targets)
+        if scores.ndim == 1:
+            return defined_auroc(scores, targets)
+        columns = zip(scores.T, targets.T, strict=True)
         return torch.stack([defined_auroc(*column) for column in columns])

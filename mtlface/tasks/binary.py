@@ -20,7 +20,8 @@ from torchmetrics.classification import (
 from typing_extensions import override
 
 from mtlface.data.schema import Binary
-from mtlface.tasks.auroc import MISSING, DefinedBinaryAUROC
+from mtlface.tasks.auroc import MISSING, DefinedAUROC
+from mtlface.tasks.metrics import without_zero_by_zero
 from mtlface.tasks.task import Batch, Task, names_of, where_labelled
 
 
@@ -65,25 +66,20 @@ class BinaryTask(Task[Binary]):
                 "recall": BinaryRecall(ignore_index=MISSING),
                 "f1": BinaryF1Score(ignore_index=MISSING),
                 "f1_macro": MulticlassF1Score(2, average="macro", ignore_index=MISSING),
-                "auroc": DefinedBinaryAUROC(),
+                "auroc": DefinedAUROC(),
                 "confusion": BinaryConfusionMatrix(ignore_index=MISSING),
             }
         )
 
     @override
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        probability, target = self.logit(output).sigmoid(), batch[self.label.name]
-        for metric in metrics.values():
-            # The other metrics cut probabilities at one half by themselves.
-            decided = isinstance(metric, MulticlassF1Score)
-            metric.update((probability > 0.5).long() if decided else probability, target)
+        logit = self.logit(output)
+        # Each metric takes the arguments that it has.
+        metrics.update(preds=(logit > 0).long(), score=logit, target=batch[self.label.name])
 
     @override
     def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        # Where nothing was labelled, torchmetrics counts 0 of 0 as 0.
-        measured = computed["confusion"].sum() > 0
-        found = super().scalars(computed)
-        return {name: torch.where(measured, value, torch.nan) for name, value in found.items()}
+        return without_zero_by_zero(super().scalars(computed), computed["confusion"])
 
     @override
     def constant(self, batch: Batch) -> Tensor:
@@ -94,11 +90,12 @@ class BinaryTask(Task[Binary]):
 
     @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
-        probability = self.logit(output).sigmoid()
+        logit = self.logit(output)
         name, name_probability = self.prediction_columns
         return {
-            name: names_of(self.label.classes, (probability > 0.5).long()),
-            name_probability: probability.cpu().numpy(),
+            name: names_of(self.label.classes, (logit > 0).long()),
+            # In float64, or sure answers would tie.
+            name_probability: logit.cpu().double().sigmoid().numpy(),
         }
 
     @override

@@ -80,7 +80,7 @@ class VerificationAUC(_GalleryMetric):
     @override
     def _score(self, similarity: Tensor, same: Tensor) -> Tensor:
         # Of −1..1, because torchmetrics takes what lies outside 0..1 for logits.
-        return defined_auroc((1 + similarity.flatten().clamp(-1, 1)) / 2, same.flatten().long())
+        return defined_auroc(similarity.flatten(), same.flatten().long())
 
 
 def match(

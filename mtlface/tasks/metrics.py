@@ -4,6 +4,7 @@ All of them are means over pictures, so that two sums are their whole state: exa
 right across devices. A picture without the label is counted nowhere; none at all gives NaN.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,6 +34,25 @@ def picture_nme(
     else:
         lengths = torch.as_tensor(normalizer, dtype=errors.dtype, device=errors.device)
     return torch.where(lengths > 0, errors / lengths, torch.nan)
+
+
+def without_zero_by_zero(found: Mapping[str, Tensor], confusion: Tensor) -> dict[str, Tensor]:
+    """Binary metrics with NaN where they are 0/0, which torchmetrics counts as 0.
+
+    Args:
+        found: Scalars, or (K,) for K binary labels, by name.
+        confusion: (2, 2), or (K, 2, 2): counts by true and found class.
+    """
+    defined = {
+        "precision": confusion[..., :, 1].sum(dim=-1) > 0,
+        "recall": confusion[..., 1, :].sum(dim=-1) > 0,
+        "f1": confusion.sum(dim=(-2, -1)) > confusion[..., 0, 0],
+    }
+    labelled = confusion.sum(dim=(-2, -1)) > 0
+    return {
+        name: torch.where(defined.get(name, labelled), values, torch.nan)
+        for name, values in found.items()
+    }
 
 
 class _PictureMean(Metric):

@@ -21,8 +21,9 @@ from typing_extensions import override
 
 from mtlface.data.schema import Multilabel
 from mtlface.errors import MtlfaceError
-from mtlface.tasks.auroc import MISSING, DefinedMultilabelAUROC
+from mtlface.tasks.auroc import MISSING, DefinedAUROC
 from mtlface.tasks.losses import masked_mean
+from mtlface.tasks.metrics import without_zero_by_zero
 from mtlface.tasks.task import Batch, Task
 
 # torchmetrics takes two labels or more: a single attribute is measured beside an unlabelled one.
@@ -34,8 +35,9 @@ EACH = ("accuracy", "f1")
 class MultilabelTask(Task[Multilabel]):
     """K binary attributes; metrics are means of the binary ones over the attributes.
 
-    An attribute that no picture is labelled with is left out of these means, and one that all
-    pictures have in common is left out of AUROC's.
+    An attribute for which a metric is 0/0 is left out of its mean: one that no picture is labelled
+    with of all, one that is never found of precision's, one that nobody has of recall's, and one
+    that all pictures have in common of AUROC's.
 
     Args:
         per_attribute: Whether each attribute is a loss of its own to the balancer, as in the
@@ -92,20 +94,15 @@ class MultilabelTask(Task[Multilabel]):
                 "precision": MultilabelPrecision(**common),
                 "recall": MultilabelRecall(**common),
                 "f1": MultilabelF1Score(**common),
-                "auroc": DefinedMultilabelAUROC(labels),
+                "auroc": DefinedAUROC(),
                 "confusion": MultilabelConfusionMatrix(labels, ignore_index=MISSING),
             }
         )
 
     @override
     def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        # Where nothing was labelled, torchmetrics counts 0 of 0 as 0.
-        measured = computed["confusion"].sum(dim=(1, 2)) > 0
-        found = {
-            name: torch.where(measured, values, torch.nan)
-            for name, values in computed.items()
-            if values.ndim == 1
-        }
+        found = {name: values for name, values in computed.items() if values.ndim == 1}
+        found = without_zero_by_zero(found, computed["confusion"])
         each = {
             f"{metric}/{name}": found[metric][k]
             for metric in EACH
@@ -148,7 +145,8 @@ class MultilabelTask(Task[Multilabel]):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         unlabelled = (0, max(0, FEWEST - self.outputs))
         target = functional.pad(batch[self.label.name], unlabelled, value=MISSING)
-        metrics.update(functional.pad(output.float().sigmoid(), unlabelled), target)
+        logit = functional.pad(output.float(), unlabelled)
+        metrics.update(preds=(logit > 0).long(), score=logit, target=target)
 
     @override
     def constant(self, batch: Batch) -> Tensor:
@@ -159,10 +157,11 @@ class MultilabelTask(Task[Multilabel]):
 
     @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
-        probability = output.float().sigmoid().cpu().numpy()
+        logit = output.cpu().double()  # or sure answers would tie
+        decided, probability = (logit > 0).long().numpy(), logit.sigmoid().numpy()
         columns: dict[str, np.ndarray] = {}
         for k, name in enumerate(self.label.names):
-            columns[name] = (probability[:, k] > 0.5).astype(np.int64)
+            columns[name] = decided[:, k]
             columns[f"{name}_probability"] = probability[:, k]
         return columns
 

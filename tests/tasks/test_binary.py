@@ -145,3 +145,25 @@ def test_a_label_of_another_kind_or_none_at_all_is_an_error():
         build("race")
     with pytest.raises(MtlfaceError, match="Did you mean 'gender'"):
         build("gander")
+
+
+def test_auroc_ranks_logits_that_no_probability_tells_apart(task, measured):
+    logits = torch.tensor([18.0, 19.0, 20.0, 21.0, -19.0, -18.0])
+    batch = {"gender": torch.tensor([0, 0, 1, 1, 0, 0])}
+    assert torch.sigmoid(logits[:4]).unique().numel() == 1
+    assert measured(task, logits[:, None], batch)["auroc"] == 1
+    # The file that comparisons read keeps the order too.
+    size = torch.ones(6, 2)
+    probability = task.columns(logits[:, None], size)["gender_probability"]
+    assert sklearn.roc_auc_score(batch["gender"], probability) == 1
+
+
+def test_a_metric_of_nothing_is_unknown_and_not_zero(task, measured):
+    output, batch = some()
+    never = measured(task, -output.abs() - 0.1, batch)  # nobody is found positive
+    assert np.isnan(never["precision"]) and never["recall"] == never["f1"] == 0
+    none = measured(task, output, {"gender": torch.zeros_like(batch["gender"])})
+    assert np.isnan(none["recall"]) and none["precision"] == none["f1"] == 0
+    neither = measured(task, -output.abs() - 0.1, {"gender": torch.zeros_like(batch["gender"])})
+    assert all(np.isnan(neither[name]) for name in ("precision", "recall", "f1"))
+    assert neither["accuracy"] == 1

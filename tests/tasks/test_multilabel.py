@@ -157,3 +157,18 @@ def test_a_single_attribute_is_measured_like_the_same_attribute_among_others(bui
     alone, among = measured(names[:1], [0]), measured(names, [0, 1, 2])
     assert alone["Smiling/f1"] == among["Smiling/f1"]
     assert set(among) >= {"Male/f1", "Young/accuracy"}
+
+
+def test_an_attribute_that_is_never_found_is_left_out_of_precision_alone(task, measured):
+    output, batch = some()
+    output[:, 0] = -30.0 + output[:, 0] / 100
+    found = measured(task, output, batch)
+    rest = [column(sklearn.precision_score, output, batch["attributes"], k) for k in (1, 2)]
+    assert found["precision"] == pytest.approx(np.mean(rest), abs=1e-6)
+    assert found["f1/Bald"] == 0
+
+
+def test_auroc_ranks_the_logits_of_each_attribute(task, measured):
+    output = torch.tensor([[18.0, -18.0, 0.0], [19.0, -19.0, 1.0], [20.0, -20.0, 2.0]])
+    batch = {"attributes": torch.tensor([[0, 1, 0], [1, 0, 0], [1, 0, 1]])}
+    assert measured(task, output, batch)["auroc"] == 1
