@@ -47,7 +47,6 @@ class CpuAugment:
         self._flip = A.HorizontalFlip(p=1)
         self._affine = A.Affine(border_mode=cv2.BORDER_CONSTANT, fill=0, p=1)
         self._saturation = A.ColorJitter(p=1)
-        self._linear = A.RandomBrightnessContrast(p=1)
         self._weather = weather_pipeline(augment.weather, size)
 
     def __call__(
@@ -120,7 +119,9 @@ class CpuAugment:
                 image, brightness=1, contrast=1, saturation=saturation, hue=0, order=[2]
             )
         offset = brightness * (1 - contrast) * mean
-        changed: np.ndarray = self._linear.apply(image, alpha=brightness * contrast, beta=offset)
+        # albumentations' own change cuts the decimals off: half a grey level darker on average.
+        table = brightness * contrast * np.arange(256) + offset
+        changed: np.ndarray = cv2.LUT(image, (table + 0.5).clip(0, 255).astype(np.uint8))
         return changed
 
     def _move_image(self, image: np.ndarray, matrix: np.ndarray, flip: bool) -> np.ndarray:

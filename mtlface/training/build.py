@@ -31,6 +31,7 @@ from mtlface.training.callbacks import (
     TrainLosses,
 )
 from mtlface.training.checkpoint_writer import CheckpointWriter
+from mtlface.training.clock import Clock
 from mtlface.training.composition import check_names, check_width
 from mtlface.training.dashboard import Dashboard
 from mtlface.training.event_log import EventLog
@@ -159,7 +160,8 @@ def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: i
         enable_version_counter=False,
     )
     bar = bool(cfg.trainer.get("enable_progress_bar", True))
-    shown = progress_callbacks(monitor.name, monitor.mode, bar)
+    clock = Clock()
+    shown = progress_callbacks(monitor.name, monitor.mode, bar, clock)
     steps = cfg.trainer.log_every_n_steps
     callbacks = [
         EpochSeed(cfg.seed),
@@ -169,11 +171,12 @@ def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: i
         StopOnBadLoss(steps, writer),
         CheckMonitor(monitor),
         BalancingWatch(cfg.watch.every_n_steps, steps),
-        Dashboard(OmegaConf.to_yaml(cfg, resolve=True), steps, cfg.figures),
+        Dashboard(OmegaConf.to_yaml(cfg, resolve=True), steps, clock, cfg.figures),
         *shown,
         best,
         LastCheckpoint(writer),
         StopAtStep(),
+        clock,
     ]
     if cfg.patience is not None:
         callbacks.append(

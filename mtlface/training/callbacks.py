@@ -6,7 +6,6 @@ import csv
 import io
 import logging
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -223,38 +222,25 @@ class TrainLosses(Callback):
 
 
 class History(Callback):
-    """Keeps every epoch's metrics in `metrics.csv`, and the time that training took.
+    """Keeps every epoch's metrics in `metrics.csv`.
 
-    Both are part of the checkpoint: a resumed run goes on where it was, without doubled rows.
+    They are part of the checkpoint: a resumed run goes on where it was, without doubled rows.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
-        self.fit_s = 0.0
-        self.pictures = 0
-        self._started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data for the checkpoint."""
-        return {"rows": self.rows, "fit_s": self.fit_s, "pictures": self.pictures}
+        return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
-        self.rows, self.fit_s, self.pictures = state["rows"], state["fit_s"], state["pictures"]
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the epoch's clock."""
-        self._started = time.perf_counter()
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Counts the pictures of the batch."""
-        batch = args[3]
-        self.pictures += len(batch["index"]) * args[0].world_size
+        self.rows = state["rows"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the epoch's row."""
-        self.fit_s += time.perf_counter() - self._started
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **dict(sorted(found.items()))})
         if trainer.is_global_zero:

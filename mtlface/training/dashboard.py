@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from mtlface.plots.panels import sheet
 from mtlface.training.captions import prediction_panels
+from mtlface.training.clock import Clock
 from mtlface.training.evaluation import task_columns
 from mtlface.training.module import MultiTaskModule
 
@@ -46,14 +46,15 @@ class Dashboard(Callback):
     Args:
         config: The resolved config, as YAML.
         log_every_n_steps: Steps between two points of the learning rate.
+        clock: Of the run.
         pictures: Whether to show validation pictures with their predictions.
     """
 
-    def __init__(self, config: str, log_every_n_steps: int, pictures: bool = True) -> None:
+    def __init__(
+        self, config: str, log_every_n_steps: int, clock: Clock, pictures: bool = True
+    ) -> None:
         self.config, self.log_every, self.pictures = config, log_every_n_steps, pictures
-        self._seen = 0
-        self._seconds: float | None = None
-        self._begun = 0.0
+        self.clock = clock
         self._logged = 0  # steps at the last point of the learning rate: one point a step
         self._wanted: dict[int, list[int]] = {}
         self._kept: list[Kept] = []
@@ -67,28 +68,21 @@ class Dashboard(Callback):
             writer.add_text("config", f"```yaml\n{self.config.rstrip()}\n```", 0)
             writer.add_custom_scalars(overview(pl_module))
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the epoch's clock."""
-        self._seen, self._seconds, self._begun = 0, None, time.perf_counter()
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts pictures, and logs the learning rate now and then."""
-        self._seen += len(batch["index"]) * trainer.world_size
+        """Logs the learning rate now and then."""
         if trainer.global_step > self._logged and trainer.global_step % self.log_every == 0:
             self._log(trainer, learning_rates(trainer))
             self._logged = trainer.global_step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops the clock, and chooses whose predictions to keep."""
-        if self._seconds is None:
-            self._seconds = time.perf_counter() - self._begun
+        """Chooses whose predictions to keep."""
         self._kept, self._wanted = [], {}
         if self.pictures and writer_of(trainer) is not None and _is_turn(trainer):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             count = data.table.counts["val"]
-            self._wanted = places(count, data.batch_size, trainer.world_size)
+            self._wanted = places(count, data.evaluation_batch_size, trainer.world_size)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
@@ -114,9 +108,9 @@ class Dashboard(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch's throughput and learning rate."""
-        seconds = self._seconds or time.perf_counter() - self._begun
+        rate = self.clock.epoch_images / self.clock.epoch_s
         rates = learning_rates(trainer) if trainer.global_step > self._logged else {}
-        self._log(trainer, {"run/pictures_per_s": self._seen / seconds} | rates)
+        self._log(trainer, {"run/pictures_per_s": rate} | rates)
 
     def _log(self, trainer: Trainer, found: Mapping[str, float]) -> None:
         if trainer.is_global_zero:

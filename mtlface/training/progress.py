@@ -10,20 +10,22 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from mtlface.training import reports
+from mtlface.training.clock import Clock
 
 SECONDS_BETWEEN_REPORTS = 1.0
 
 
-def progress_callbacks(monitor: str, mode: str, bar: bool) -> list[Callback]:
+def progress_callbacks(monitor: str, mode: str, bar: bool, clock: Clock) -> list[Callback]:
     """Reports where someone listens; else a bar, for a run that has the terminal for itself.
 
     Args:
         monitor: The metric that picks the best epoch.
         mode: Whether `min` or `max` of it is best.
         bar: Whether a bar is wanted at all.
+        clock: Of the run.
     """
     if (listener := reports.listener()) is not None:
-        return [Reports(listener, monitor, mode)]
+        return [Reports(listener, monitor, mode, clock)]
     return [TQDMProgressBar(leave=False)] if bar else []
 
 
@@ -34,10 +36,11 @@ class Reports(Callback):
         listener: Who is told.
         monitor: The metric that picks the best epoch.
         mode: Whether `min` or `max` of it is best.
+        clock: Of the run.
     """
 
-    def __init__(self, listener: reports.Listener, monitor: str, mode: str) -> None:
-        self.listener, self.monitor = listener, monitor
+    def __init__(self, listener: reports.Listener, monitor: str, mode: str, clock: Clock) -> None:
+        self.listener, self.monitor, self.clock = listener, monitor, clock
         self.better = min if mode == "min" else max
         self.value: float | None = None
         self.best: float | None = None
@@ -45,8 +48,8 @@ class Reports(Callback):
         self._first = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock; a resumed run begins at a later epoch."""
-        self._begun, self._first = time.monotonic(), trainer.current_epoch
+        """Notes the time; a resumed run begins at a later epoch."""
+        self._begun, self._first = self.clock.fit_s, trainer.current_epoch
         self._tell(trainer, trainer.current_epoch)
 
     def on_train_batch_end(
@@ -72,6 +75,7 @@ class Reports(Callback):
             return
         self._told = time.monotonic()
         epochs, since = int(trainer.max_epochs or 0), epoch - self._first
-        left = (self._told - self._begun) / since * (epochs - epoch) if since > 0 else None
+        spent = self.clock.fit_s - self._begun
+        left = spent / since * (epochs - epoch) if since > 0 else None
         progress = reports.Progress(float(epoch), epochs, self.monitor, self.value, self.best, left)
         self.listener.went_on(Path(trainer.default_root_dir), progress)

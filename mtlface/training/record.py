@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,12 +16,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.training.callbacks import History
+from mtlface.training.clock import Clock
 from mtlface.training.evaluation import Evaluation
 from mtlface.training.identity import RunId
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.result import SCHEMA
 from mtlface.training.selection import each_task_best
 from mtlface.training.watch import BalancingWatch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 PACKAGES = ("mtlface", "torch", "torchvision", "lightning", "torchmetrics", "torchjd", "numpy")
 
@@ -51,6 +58,7 @@ def record(
     """
     device = trainer.strategy.root_device
     history = next(c for c in _callbacks(trainer) if isinstance(c, History))
+    clock = next(c for c in _callbacks(trainer) if isinstance(c, Clock))
     watch = next(c for c in _callbacks(trainer) if isinstance(c, BalancingWatch))
     best = trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
     tasks = describe_tasks(module)
@@ -83,10 +91,10 @@ def record(
         "budget": {
             "epochs": len(history.rows),
             "steps": trainer.global_step,
-            "images": history.pictures,
-            "flops": flops_per_image and flops_per_image * history.pictures,
-            "fit_s": history.fit_s,
-            "images_per_s": history.pictures / history.fit_s,
+            "images": clock.images,
+            "flops": flops_per_image and flops_per_image * clock.images,
+            "fit_s": clock.fit_s,
+            "images_per_s": clock.images_per_s,
             "peak_memory_mb": peak_memory_mb(device),
         },
         "model": {
@@ -141,8 +149,17 @@ def evaluated_on(
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
-    """The most GPU memory so far in MB; None on a CPU, where earlier runs count in the peak."""
-    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
+    """The most memory so far in MB: on a GPU the tensors', on a CPU the process's resident set.
+
+    None where the system does not say (Windows). Of several runs in one process, a later one has at
+    least the peak of those before.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def _callbacks(trainer: Trainer) -> list[Any]:

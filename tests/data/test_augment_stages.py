@@ -222,3 +222,19 @@ def test_a_gpu_draws_the_same_bits_and_makes_the_same_pictures(name):
     assert there[1] == pytest.approx(here[1], abs=1e-4)
     difference = np.abs(here[0].astype(int) - there[0].astype(int))
     assert difference.max() <= 1 and difference.mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        Augment(brightness=0.3), Augment(contrast=0.3), Augment(saturation=0.3),
+        Augment(brightness=0.3, contrast=0.3, saturation=0.3),
+    ],
+    ids=["brightness", "contrast", "saturation", "all"],
+)  # fmt: skip
+def test_no_stage_is_darker_than_the_other(augment):
+    images = smooth_pictures(24, SIZE)
+    points, index = some_points(24, SIZE), np.arange(24)
+    here, there = (stage(augment, images, points, index)[0] for stage in (on_cpu, on_device))
+    difference = here.astype(float) - there.astype(float)
+    assert abs(difference.mean()) < 0.05 and np.abs(difference).max() <= 2

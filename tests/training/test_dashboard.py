@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.metadata import (
 )
 from tensorboard.util.tensor_util import make_ndarray
 
-from mtlface.training import outputs
+from mtlface.training import dashboard, outputs
 from mtlface.training.dashboard import Dashboard, places
 from mtlface.training.outputs import write_drawings
 from mtlface.training.run import run
@@ -151,6 +151,23 @@ def test_an_interrupted_run_has_every_point_once(train, finished, tmp_path, monk
     assert [image.step for image in found.Images("panels/val")] == [1, 3, 5]
     assert len(found.Tensors("config/text_summary")) == 1
     assert result["metrics"] == finished[1]["metrics"]
+
+
+def test_eight_validation_images_are_shown_whatever_the_batches(composed, tmp_path, monkeypatch):
+    shown = []
+    panels = dashboard.prediction_panels
+
+    def counted(tasks, columns, images, size):
+        shown.append((len(images), columns))
+        return panels(tasks, columns, images, size)
+
+    monkeypatch.setattr(dashboard, "prediction_panels", counted)
+    cfg = composed("experiment=celeba_gender", "profile=smoke", "trainer=cpu", "backbone=cnn3",
+                   "data.root=null", "trainer.enable_progress_bar=false")  # fmt: skip
+    run(cfg, tmp_path, "gender", [])
+    assert [count for count, _ in shown] == [8]
+    images = events(tmp_path / "tensorboard").Images("panels/val")
+    assert len(images) == 1 and images[0].height > 100
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
