@@ -26,7 +26,7 @@ DOORS = [mtlface.predict, mtlface.evaluate, mtlface.export, mtlface.demo]
 @pytest.fixture(scope="module")
 def trained(composed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny_gender" / "celeba" / "seed=0"
-    run(composed("experiment=tiny_gender"), folder, "tiny_gender", [])
+    run(composed("experiment=tiny_gender"), folder, [])
     return folder
 
 

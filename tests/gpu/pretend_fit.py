@@ -59,7 +59,7 @@ def trained_on_the_device(composed, folder, *overrides, validates=False, **devic
         datamodule.batch_labels = tuple(dict.fromkeys(n for t in tasks for n in t.batch_labels))
         for task in tasks:
             task.initialise(datamodule.split("train").targets)
-        trainer = build_trainer(cfg, folder, 0)
+        trainer = build_trainer(cfg, folder, module.monitor, 0)
         watch = Watch(log)
         kept = [c for c in trainer.callbacks if not isinstance(c, BestCheckpoint | LastCheckpoint)]
         trainer.callbacks = [watch, *kept]

@@ -53,7 +53,7 @@ def of_faces(composed, tmp_path_factory):
     """A run whose points are those of a face: it starts at the mean one."""
     folder = tmp_path_factory.mktemp("runs") / "tiny" / "celeba" / "seed=0"
     words = ["tasks.landmarks.loss_size=[178,218]", "tasks.landmarks.start_at_mean=true"]
-    run(composed("experiment=tiny", *words), folder, "tiny", words)
+    run(composed("experiment=tiny", *words), folder, words)
     return folder
 
 

@@ -22,7 +22,7 @@ def in_pixels(request, composed, tmp_path_factory):
     """A run whose landmark loss is in pixels, as the study's was, and one in shares."""
     folder = tmp_path_factory.mktemp("runs") / "tiny" / "celeba" / "seed=0"
     overrides = [f"tasks.landmarks.loss_size={request.param}", "tasks.landmarks.start_at_mean=true"]
-    run(composed("experiment=tiny", *overrides), folder, "tiny", overrides)
+    run(composed("experiment=tiny", *overrides), folder, overrides)
     return folder
 
 

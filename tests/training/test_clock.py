@@ -39,7 +39,7 @@ def slow_validation(composed, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch, reports.heard_by(heard):
         patch.setattr(MultiTaskModule, "validation_step", slow)
-        run(composed("experiment=tiny", f"trainer.max_epochs={EPOCHS}"), folder, "tiny", [])
+        run(composed("experiment=tiny", f"trainer.max_epochs={EPOCHS}"), folder, [])
     return folder, json.loads((folder / "result.json").read_text())["budget"], heard
 
 

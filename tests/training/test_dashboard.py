@@ -164,7 +164,7 @@ def test_eight_validation_images_are_shown_whatever_the_batches(composed, tmp_pa
     monkeypatch.setattr(dashboard, "prediction_panels", counted)
     cfg = composed("experiment=celeba_gender", "profile=smoke", "trainer=cpu", "backbone=cnn3",
                    "data.root=null", "trainer.enable_progress_bar=false")  # fmt: skip
-    run(cfg, tmp_path, "gender", [])
+    run(cfg, tmp_path, [])
     assert [count for count, _ in shown] == [8]
     images = events(tmp_path / "tensorboard").Images("panels/val")
     assert len(images) == 1 and images[0].height > 100

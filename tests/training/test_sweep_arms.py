@@ -119,4 +119,4 @@ def test_every_arm_trains_frozen_and_then_unfrozen(sweep, cache, tmp_path):
         overrides = [*arm, *SMALL, "finetune=two_phase", f"data.cache={cache}"]
         overrides += ["two_phase={frozen_epochs: 1, unfrozen_lr: 1e-4}"]
         folder = tmp_path / str(k)
-        assert run(composed(*overrides), folder, str(k), overrides)["metrics"], overrides
+        assert run(composed(*overrides), folder, overrides)["metrics"], overrides
