@@ -225,13 +225,20 @@ def choose_precision(precision: str, accelerator: str) -> str:
     """`auto` is autocast on a GPU, in bf16 if its hardware has that, else in fp16; fp32 elsewhere.
 
     Older GPUs (T4, V100, P100) emulate bf16, slower than fp32. fp16 comes with a gradient scaler.
+    `native` is the same on a GPU, and bf16 on a CPU that computes in it (AVX512-BF16, AMX): the
+    others emulate it, ten times slower than fp32.
     """
-    if precision != "auto":
+    if precision not in ("auto", "native"):
         return precision
     if not uses_gpu(accelerator):
-        return "32-true"
+        return "bf16-mixed" if precision == "native" and _cpu_has_bf16() else "32-true"
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if native else "16-mixed"
+
+
+def _cpu_has_bf16() -> bool:
+    # torch has no public name for either.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def choose_devices(devices: Any, accelerator: str) -> Any:

@@ -13,7 +13,7 @@ from mtlface.models import Backbone
 from mtlface.tasks import Task
 
 # Weights in half precision would take the heads, the losses and BatchNorm along.
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("auto", "native", "32-true", "bf16-mixed", "16-mixed")
 ALIASES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # Lightning's
 
 

@@ -12,6 +12,7 @@ def test_a_gpu_that_only_emulates_bf16_gets_fp16():
     with pretend_cuda(bf16=False):
         assert choose_precision("auto", "auto") == choose_precision("auto", "gpu") == "16-mixed"
         assert choose_precision("auto", "cpu") == "32-true"
+        assert choose_precision("native", "gpu") == "16-mixed"
         assert choose_precision("bf16-mixed", "gpu") == "bf16-mixed"
     with pretend_cuda():
         assert choose_precision("auto", "auto") == "bf16-mixed"
@@ -43,3 +44,12 @@ def test_jobs_of_a_sweep_take_turns_over_the_gpus(job):
 def test_outside_of_a_sweep_the_first_gpu_is_taken():
     with pretend_cuda():
         assert choose_devices(1, "gpu") in (1, [0])
+
+
+@pytest.mark.parametrize(("amx", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_the_demo_takes_bf16_only_from_a_cpu_that_computes_in_it(monkeypatch, amx, expected):
+    """A CPU that emulates bf16 took ten times as long for a step as it takes in fp32."""
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    assert choose_precision("native", "cpu") == expected
+    assert choose_precision("auto", "cpu") == "32-true"
