@@ -32,7 +32,7 @@ def synthetic(cfg: DictConfig, count: int) -> FaceDataModule:
     for start in range(0, total, len(block)):
         pixels[start : start + len(block)] = block[: total - start]
     sizes = np.full((total, 2), (width, height), dtype=np.int32)
-    labels = datamodule.reader.labels()
+    labels = datamodule.labels()
     columns = {
         column: generator.uniform(0, min(height, width), total)
         if isinstance(label, Points)
@@ -44,6 +44,6 @@ def synthetic(cfg: DictConfig, count: int) -> FaceDataModule:
     names = {"image": [f"{i}.jpg" for i in range(total)], "split": splits}
     table = FaceTable(pd.DataFrame(names | columns), labels, Path())
     store = PixelStore(pixels, sizes, (), "0" * 16, Path())
-    loaded = _Loaded(table, np.arange(total), store, "synthetic")
+    loaded = _Loaded(table, np.arange(total), store, "synthetic", {})
     datamodule.load = lambda: loaded  # type: ignore[method-assign]
     return datamodule

@@ -72,6 +72,7 @@ def explore(options: Options, of_data: Sequence[str]) -> Path:
     from hydra import compose, initialize_config_dir
 
     from mtlface.menu import check_choices
+    from mtlface.training.joined_data import with_joined_data
     from mtlface.training.sweeps.mistakes import explained
 
     conf = config_folder()
@@ -79,6 +80,7 @@ def explore(options: Options, of_data: Sequence[str]) -> Path:
     overrides += of_data
     own = [Path(folder).expanduser().absolute() for folder in names(options.config_dir)]
     check_choices([conf, *own], overrides)
+    overrides = with_joined_data(overrides)
     overrides += [f"hydra.searchpath=[{','.join(f'file://{path}' for path in own)}]"] if own else []
     with initialize_config_dir(str(conf), version_base="1.3"), explained(overrides, ["data"]):
         cfg = compose("train", overrides)

@@ -29,12 +29,16 @@ def _main() -> int:
     overrides, flags, own = _parsed(arguments)
     searched = [Path(path) for o in overrides for path in SEARCHED.findall(o)]
     check_choices([conf, *own, *searched], overrides)
+    from mtlface.training.joined_data import with_joined_data
     from mtlface.training.sweeps.job import job
+
+    overrides = with_joined_data(overrides)
 
     if flags - MULTIRUN:
         # --cfg, --info and their like only show something; that is Hydra's own business.
         import hydra
 
+        sys.argv = [sys.argv[0], *with_joined_data(arguments)]
         hydra.main(config_path=str(conf), config_name="train", version_base="1.3")(job)()
         return 0
     from mtlface.training.sweeps.launch import start

@@ -24,7 +24,7 @@ def samples(table: FaceTable, count: int, seed: int) -> list[Panel]:
     for row in order[: 2 * count]:
         line = table.frame.iloc[[int(row)]]
         try:
-            image = decode((table.root / str(line["image"].iloc[0])).read_bytes())
+            image = decode(table.path(str(line["image"].iloc[0])).read_bytes())
         except (MtlfaceError, OSError):
             continue
         height, width = image.shape[:2]

@@ -4,6 +4,8 @@ A batch is a dictionary of tensors:
 
 - `image`: uint8 (B, 3, H, W), RGB, in channels-last memory;
 - `index`: int64 (B,), the picture's row in the table, −1 for padding;
+- `row`: int64 (B,), of a joined table only: the image's row in the table of its own source, which
+  augmentation is keyed by, so that an image meets the same draws whatever it is joined with;
 - `size`: float32 (B, 2), width and height of the picture as it lies on disk;
 - a label each under its name, as `mtlface.data.schema` defines it, points in pixels of the working
   frame.
@@ -17,11 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtlface.data.pixels import PixelStore
+from mtlface.data.pixels import JoinedStore, PixelStore
 from mtlface.data.schema import Label, Points
 from mtlface.data.table import FaceTable
 
 Batch = dict[str, Tensor]
+
+
+def draw_key(batch: Batch) -> Tensor:
+    """What augmentation draws from for each image, int64 (B,): its row among its own source's."""
+    return batch.get("row", batch["index"])
 
 
 class Split:
@@ -38,22 +45,27 @@ class Split:
     def __init__(
         self,
         table: FaceTable,
-        store: PixelStore,
+        store: PixelStore | JoinedStore,
         stored: np.ndarray,
         split: str,
         labels: Sequence[str],
     ) -> None:
         self.rows = table.rows(split)
         self._stored = stored[self.rows]
-        self.frame = (int(store.pixels.shape[1]), int(store.pixels.shape[2]))
+        self.frame = store.working
         # The store, not its pixels: a memory map is pickled as gigabytes, a store as its folder.
         self._store = store
         sizes = store.sizes[self._stored].astype(np.float32)
-        self._targets = {"index": self.rows, "size": sizes} | {
+        self._targets = {"index": self.rows, "size": sizes}
+        if "row" in table.frame:
+            self._targets["row"] = table.frame["row"].to_numpy(dtype=np.int64)[self.rows]
+        self._targets |= {
             name: _in_frame(table.labels[name], table, self.rows, sizes, self.frame)
             for name in labels
         }
-        self._missing = {"index": -1.0, "size": 1.0} | {n: table.labels[n].missing for n in labels}
+        self._missing = {"index": -1.0, "size": 1.0, "row": -1.0} | {
+            n: table.labels[n].missing for n in labels
+        }
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,10 +82,7 @@ class Split:
             positions: int64 (B,); −1 reads the last picture.
             out: Where to put them, uint8 (B, H, W, 3), instead of new memory.
         """
-        rows = self._stored[positions]
-        # With mode="raise" NumPy would copy once more on the way to `out`.
-        images: np.ndarray = np.take(self._store.pixels, rows, axis=0, out=out, mode="clip")
-        return images
+        return self._store.gather(self._stored[positions], out)
 
     def labels_at(self, positions: np.ndarray) -> Batch:
         """The batch at these positions without its pictures; −1 is a row with no labels."""

@@ -13,7 +13,7 @@ import pandas as pd
 from mtlface.data.schema import Label, Labels
 from mtlface.errors import MtlfaceError
 
-TAKEN = ("image", "split", "index", "size")  # names in a table or a batch that are no labels
+TAKEN = ("image", "split", "index", "size", "row")  # names in a table or a batch that are no labels
 
 
 def checked_frame(

@@ -1,11 +1,11 @@
-"""From a folder of pictures to batches: the one data module of every data set."""
+"""From folders of images to batches: the one data module of every data set and every join."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,15 +18,17 @@ from mtlface.data.augment import Augment
 from mtlface.data.augment_cpu import CpuAugment
 from mtlface.data.augment_device import DeviceAugment
 from mtlface.data.augment_draws import EpochDraws
-from mtlface.data.batch import Batch, Split
+from mtlface.data.batch import Batch, Split, draw_key
+from mtlface.data.join import join, join_labels
 from mtlface.data.loaders import DeviceLoader, worker_loader
-from mtlface.data.pixels import PixelStore, open_store
+from mtlface.data.mix import MixedOrder, images_by_source, source_weights
+from mtlface.data.pixels import JoinedStore, PixelStore, open_store
 from mtlface.data.point_frame import misplaced
-from mtlface.data.reading import read_table, with_all_splits
 from mtlface.data.sampler import BatchSampler
-from mtlface.data.schema import Points
+from mtlface.data.schema import Labels, Points
 from mtlface.data.settings import Loader, OnBadImage, check_settings
-from mtlface.data.table import FaceTable, Omission, Reader
+from mtlface.data.source import Source, with_all_splits
+from mtlface.data.table import FaceTable, Omission
 from mtlface.errors import MtlfaceError
 
 log = logging.getLogger(__name__)
@@ -37,61 +39,81 @@ NAMED = 5  # omissions that a warning names; result.json counts them all
 class _Loaded(NamedTuple):
     table: FaceTable
     stored: np.ndarray  # for each row of the table, its row in the store
+    store: PixelStore | JoinedStore
+    root_kind: str
+    parts: dict[str, Part]
+
+
+class Part(NamedTuple):
+    """What is used of one source.
+
+    Attributes:
+        table: Its usable images with their labels, as its reader names them.
+        stored: For each row of the table, its row in the store, int64 (N,).
+        store: Its packed pixels.
+        root_kind: `folder`, `kaggle` or `demo`.
+        content: Fingerprint of the labels as they were read, of unusable images too.
+    """
+
+    table: FaceTable
+    stored: np.ndarray
     store: PixelStore
     root_kind: str
-    content: str  # fingerprint of the labels as they were read, of unusable images too
+    content: str
+
+    def images_fingerprint(self) -> str:
+        """Of which images are used, whatever their splits, labels and working size."""
+        images = pd.DataFrame(self.store.sizes[self.stored], columns=["width", "height"])
+        images["image"] = self.table.image_names()
+        hashed = pd.util.hash_pandas_object(images, index=False).to_numpy()
+        return hashlib.blake2b(np.sort(hashed).tobytes(), digest_size=8).hexdigest()
 
 
 class FaceDataModule(LightningDataModule):
-    """Reads a data set once, packs its pictures once, and serves batches of them.
+    """Reads data sets once, packs the images of each once, and serves batches of them.
 
     Args:
         name: What run folders call the data.
-        reader: Knows the native layout.
-        kaggle: The pinned kagglehub handle, `owner/name/versions/N`.
-        demo: The zip of rendered faces in the same layout.
-        root: A folder with the native layout; it wins over `source`.
-        source: Where the data comes from when no root is given: `kaggle` or `demo`.
-        limit: `{train, val, test, order, seed}`: n images of each split, see `limited`.
-        draw: `{count, ratios, seed}`: a seeded draw over all splits, split anew.
-        seed: Keys the order of pictures, their augmentation, and splits that the data lacks.
-        batch_size: Pictures in a step, over all devices.
+        sources: The data sets.
+        cache: Where packed pictures and unpacked archives are kept.
         image_size: (height, width) of the working frame.
+        batch_size: Pictures in a step, over all devices.
         augment: What happens to training pictures.
+        seed: Keys the order of pictures, their augmentation, and splits that the data lacks.
+        mix: How often each source is met, see `images_by_source`; None: the only source stands for
+            itself, and its images and people do not carry its name.
+        people: `apart` if people of one name in two sources are different people, see `join`.
         loader: `workers`, `device`, or `auto`, which takes workers only where the augmentation
             needs them.
         workers: Worker processes; by default one for each core, at most 16.
-        cache: Where packed pictures and unpacked archives are kept.
-        max_bad_fraction: The share of unreadable pictures above which the run stops.
+        max_bad_fraction: The share of unreadable pictures of a source above which the run stops.
         on_bad_image: `omit` leaves unreadable pictures out, by name and count; `raise` stops.
     """
 
     def __init__(
         self,
         name: str,
-        reader: Reader,
-        kaggle: str | None,
-        demo: str | None,
+        sources: Sequence[Source],
         cache: str | Path,
         image_size: Sequence[int],
         batch_size: int,
         augment: Augment,
         seed: int = 0,
-        root: str | None = None,
-        source: Literal["kaggle", "demo"] = "kaggle",
-        limit: Mapping[str, Any] | None = None,
-        draw: Mapping[str, Any] | None = None,
+        mix: Any = None,
+        people: Literal["apart"] | None = None,
         loader: Loader = "auto",
         workers: int | None = None,
         max_bad_fraction: float = 0.01,
         on_bad_image: OnBadImage = "omit",
     ) -> None:
         super().__init__()
-        check_settings(batch_size, image_size, loader, on_bad_image, augment, limit, draw)
-        self.source_name = name  # Lightning has a `name` of its own
-        self.reader, self.seed, self.augment = reader, seed, augment
-        self.root, self.source, self.kaggle, self.demo = root, source, kaggle, demo
-        self.limit, self.draw_options = limit, draw
+        check_settings(batch_size, image_size, loader, on_bad_image, augment)
+        self.sources = {source.name: source for source in sources}
+        self.weights = None if mix is None else source_weights(mix, list(self.sources))
+        if people not in (None, "apart"):
+            raise MtlfaceError(f"data.people is '{people}'; expected apart, or null.")
+        self.source_name, self.seed, self.augment = name, seed, augment
+        self.mix, self.people = mix, people
         self.batch_size, self.image_size = batch_size, (int(image_size[0]), int(image_size[1]))
         self.cache = Path(cache).expanduser()
         self.loader, self.workers = loader, workers
@@ -99,7 +121,6 @@ class FaceDataModule(LightningDataModule):
         self.batch_labels: tuple[str, ...] = ()
         self._loaded: _Loaded | None = None
         self._device_augment: DeviceAugment | None = None
-        self._draws = EpochDraws(augment, self.image_size, seed, count=0)
 
     @property
     def table(self) -> FaceTable:
@@ -107,13 +128,13 @@ class FaceDataModule(LightningDataModule):
         return self.load().table
 
     @property
-    def store(self) -> PixelStore:
+    def store(self) -> PixelStore | JoinedStore:
         """The packed pixels, of unusable pictures too."""
         return self.load().store
 
     @property
     def root_kind(self) -> str:
-        """`folder`, `kaggle` or `demo`."""
+        """`folder`, `kaggle` or `demo`; `mixed` where sources differ."""
         return self.load().root_kind
 
     @property
@@ -129,24 +150,26 @@ class FaceDataModule(LightningDataModule):
     def description(self) -> dict[str, dict[str, Any]]:
         """Which data this is and what was left out of it, by source, in plain data for a result."""
         return {
-            self.source_name: {
-                "root_kind": self.root_kind,
-                "counts": self.table.counts,
-                "fingerprint": self.load().content,
-                "images": self._images_fingerprint(),
-                "pixels": self.store.digest,
-                "omitted": len(self.table.omitted),
-                "remarks": list(self.table.remarks),
+            name: {
+                "root_kind": part.root_kind,
+                "counts": part.table.counts,
+                "fingerprint": part.content,
+                "images": part.images_fingerprint(),
+                "pixels": part.store.digest,
+                "omitted": len(part.table.omitted),
+                "remarks": list(part.table.remarks),
             }
+            for name, part in self.load().parts.items()
         }
 
-    def _images_fingerprint(self) -> str:
-        """Of which images are used, whatever their splits, labels and working size."""
-        table, stored, store, *_ = self.load()
-        images = pd.DataFrame(store.sizes[stored], columns=["width", "height"])
-        images["image"] = table.image_names()
-        hashed = pd.util.hash_pandas_object(images, index=False).to_numpy()
-        return hashlib.blake2b(np.sort(hashed).tobytes(), digest_size=8).hexdigest()
+    def labels(self) -> Labels:
+        """The labels that the data will have, before anything is read; people are not known yet.
+
+        Raises:
+            MtlfaceError: Two sources contradict each other.
+        """
+        schemas = {name: source.reader.labels() for name, source in self.sources.items()}
+        return next(iter(schemas.values())) if self.mix is None else join_labels(schemas)
 
     def read(self) -> tuple[FaceTable, str]:
         """The chosen rows with their labels, no image looked at yet, and the root's kind.
@@ -154,17 +177,11 @@ class FaceDataModule(LightningDataModule):
         Raises:
             MtlfaceError: The data cannot be had or read.
         """
-        return read_table(
-            self.reader,
-            self.seed,
-            root=self.root,
-            source=self.source,
-            kaggle=self.kaggle,
-            demo=self.demo,
-            cache=self.cache,
-            limit=self.limit,
-            draw=self.draw_options,
-        )
+        tables, kinds = {}, set()
+        for name, source in self.sources.items():
+            tables[name], kind = source.read(self.cache, self.seed)
+            kinds.add(kind)
+        return self._united(tables), _one_kind(kinds)
 
     def load(self) -> _Loaded:
         """Reads the labels and opens the packed pictures, building them if they are not there.
@@ -173,17 +190,54 @@ class FaceDataModule(LightningDataModule):
             MtlfaceError: The data cannot be had, read or used.
         """
         if self._loaded is None:
-            table, kind = self.read()
-            content = table.fingerprint()
-            images = table.frame["image"].tolist()
-            store = open_store(images, table.root, self.image_size, self.cache, self.workers)
-            table, stored = self._without_bad(table, store)
-            table, stored = self._without_misplaced(table, stored, store)
-            _warn_of(table.omitted)
-            for remark in table.remarks:
-                log.warning("%s: %s.", table.root, remark)
-            self._loaded = _Loaded(with_all_splits(table), stored, store, kind, content)
+            parts = {name: self._part(source) for name, source in self.sources.items()}
+            table = self._united({name: part.table for name, part in parts.items()})
+            stored = np.concatenate([part.stored for part in parts.values()])
+            store: PixelStore | JoinedStore = next(iter(parts.values())).store
+            if self.mix is not None:
+                store = JoinedStore(tuple(part.store for part in parts.values()))
+                number = np.repeat(np.arange(len(parts)), [len(p.table) for p in parts.values()])
+                kept = self._kept(table, number)
+                stored = (stored + store.starts[number])[kept]
+                table = table.keep(kept)
+            kind = _one_kind({part.root_kind for part in parts.values()})
+            self._loaded = _Loaded(table, stored, store, kind, parts)
         return self._loaded
+
+    def _part(self, source: Source) -> Part:
+        table, kind = source.read(self.cache, self.seed)
+        content = table.fingerprint()
+        images = table.frame["image"].tolist()
+        store = open_store(images, table.root, self.image_size, self.cache, self.workers)
+        table, stored = self._without_bad(table, store)
+        table, stored = self._without_misplaced(source, table, stored, store)
+        _warn_of(table.omitted)
+        for remark in table.remarks:
+            log.warning("%s: %s.", table.root, remark)
+        return Part(with_all_splits(table, source.name), stored, store, kind, content)
+
+    def _united(self, tables: dict[str, FaceTable]) -> FaceTable:
+        return next(iter(tables.values())) if self.mix is None else join(tables, self.people)
+
+    def _kept(self, table: FaceTable, number: np.ndarray) -> np.ndarray:
+        """The rows that are used: sources of weight 0 are tested on and nothing else."""
+        weights = np.array([(self.weights or {}).get(name, 1.0) for name in self.sources])
+        test = (table.frame["split"] == "test").to_numpy()
+        return np.flatnonzero(test | (weights[number] > 0))
+
+    def _order(self) -> MixedOrder | None:
+        """The order of an epoch on several sources."""
+        if self.mix is None:
+            return None
+        table = self.table
+        found = table.frame["source"].to_numpy()[table.rows("train")]
+        numbers = np.bincount(found, minlength=len(self.sources)).tolist()
+        counts = dict(zip(self.sources, numbers, strict=True))
+        taken = images_by_source(self.mix, counts)
+        if self.trainer is None or self.trainer.current_epoch == 0:
+            words = ", ".join(f"{n:,} of {counts[name]:,} from {name}" for name, n in taken.items())
+            log.info("An epoch has %s images: %s.", f"{sum(taken.values()):,}", words)
+        return MixedOrder(tuple(numbers), tuple(taken.values()))
 
     def _without_bad(self, table: FaceTable, store: PixelStore) -> tuple[FaceTable, np.ndarray]:
         kept = np.setdiff1d(np.arange(len(table)), [bad.row for bad in store.bad])
@@ -201,10 +255,10 @@ class FaceDataModule(LightningDataModule):
         return table.keep(kept, omitted), kept
 
     def _without_misplaced(
-        self, table: FaceTable, stored: np.ndarray, store: PixelStore
+        self, source: Source, table: FaceTable, stored: np.ndarray, store: PixelStore
     ) -> tuple[FaceTable, np.ndarray]:
         """Leaves out images whose points are not theirs; more than a few are an error."""
-        frame, declared = (getattr(self.reader, name, None) for name in ("face_frame", "size"))
+        frame, declared = (getattr(source.reader, name, None) for name in ("face_frame", "size"))
         found = misplaced(table, store.sizes[stored], frame, declared)
         if not found:
             return table, stored
@@ -262,7 +316,7 @@ class FaceDataModule(LightningDataModule):
             return batch
         names = self._device_augment.mirrored
         points = {name: batch[name] for name in names if name in batch}
-        draws = self._draws.of(self.trainer.current_epoch, batch["index"])
+        draws = self._draws.of(self.trainer.current_epoch, draw_key(batch))
         images, points = self._device_augment(batch["image"], points, draws)
         return batch | {"image": images} | points
 
@@ -278,7 +332,9 @@ class FaceDataModule(LightningDataModule):
             )
         split = self.split(name)
         size = self.batch_size if train else self.evaluation_batch_size
-        sampler = BatchSampler(len(split), size, self.seed, train, rank, world)
+        order = self._order() if train else None
+        images = len(split) if order is None else len(order)
+        sampler = BatchSampler(images, size, self.seed, train, rank, world, order)
         if train and self.trainer is not None:
             # Workers fetch their first batches before Lightning tells the sampler the epoch.
             sampler.set_epoch(self.trainer.current_epoch)
@@ -308,6 +364,10 @@ class FaceDataModule(LightningDataModule):
             for name in self.batch_labels
             if isinstance(label := labels[name], Points)
         }
+
+
+def _one_kind(kinds: set[str]) -> str:
+    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def _warn_of(omitted: Sequence[Omission]) -> None:

@@ -12,6 +12,7 @@ from mtlface.data.table import SPLITS, FaceTable
 from mtlface.errors import MtlfaceError
 
 ORDERS = ("drawn", "first")
+DRAW = {"count", "ratios", "seed"}
 
 
 def check_limit(limit: Any) -> None:
@@ -35,6 +36,23 @@ def check_limit(limit: Any) -> None:
         f"{', '.join(SPLITS)}, and if need be order ({' or '.join(ORDERS)}) and seed (0 or more). "
         "Write for example data.limit='{train: 1000, val: 200, test: 200}'."
     )
+
+
+def check_choice(limit: Any, draw: Any) -> None:
+    """Checks which images of a data set are chosen.
+
+    Raises:
+        MtlfaceError: A value is not possible, or the two exclude each other.
+    """
+    if limit and draw:
+        raise MtlfaceError("data.limit and data.draw exclude each other; set one to null.")
+    if limit is not None:
+        check_limit(limit)
+    if draw is not None and (not isinstance(draw, Mapping) or set(draw) != DRAW):
+        raise MtlfaceError(
+            f"data.draw is {draw}; expected count, ratios and seed, for example "
+            "data.draw='{count: 506, ratios: [0.7,0.15,0.15], seed: 42}'."
+        )
 
 
 def limited(table: FaceTable, limit: Mapping[str, Any]) -> FaceTable:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mtlface.data.augment_cpu import CpuAugment
-from mtlface.data.batch import Batch, Split
+from mtlface.data.batch import Batch, Split, draw_key
 from mtlface.data.sampler import BatchSampler, Draw
 
 # What the network, its gradients and its activations need is unknown before the first step, so a
@@ -36,7 +36,7 @@ class AugmentedSplit(Dataset[Batch]):
         batch = self.split.labels_at(draw.positions)
         points = {name: batch[name].numpy() for name in self.augment.mirrored}
         images, moved = self.augment.batch(
-            images, points, batch["index"].numpy(), self.seed, draw.epoch
+            images, points, draw_key(batch).numpy(), self.seed, draw.epoch
         )
         batch |= {name: torch.from_numpy(values) for name, values in moved.items()}
         return {"image": torch.from_numpy(images).permute(0, 3, 1, 2)} | batch

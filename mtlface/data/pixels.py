@@ -6,12 +6,14 @@ and the version of the decoder, so that changed data makes a new store and store
 lie side by side. A store folder appears whole or not at all.
 """
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from mtlface.data.store_files import PictureFiles, list_files
 from mtlface.data.store_lock import sole_builder, whole_or_nothing
 from mtlface.errors import MtlfaceError
 
-__all__ = ["BadImage", "PixelStore", "open_store"]
+__all__ = ["BadImage", "JoinedStore", "PixelStore", "open_store"]
 
 DECODER_VERSION = 2
 """Part of every key: raised when the same files are to give other pixels or another layout."""
@@ -52,6 +54,17 @@ class PixelStore:
     build_s: float | None = None
 
     @property
+    def working(self) -> tuple[int, int]:
+        """Height and width of the rows in pixels."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+    def gather(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The images in these rows, int64 (B,), as uint8 (B, H, W, 3), in `out` if given."""
+        # With mode="raise" NumPy would copy once more on the way to `out`.
+        images: np.ndarray = np.take(self.pixels, rows, axis=0, out=out, mode="clip")
+        return images
+
+    @property
     def bytes(self) -> int:
         """Bytes of pixels on disk."""
         return self.pixels.nbytes
@@ -59,6 +72,60 @@ class PixelStore:
     def __reduce__(self) -> tuple[Any, ...]:
         # Sent to another process, a memory map would travel as gigabytes of pixels.
         return _reopen, (self.folder, self.build_s)
+
+
+@dataclass(frozen=True)
+class JoinedStore:
+    """Several stores of one working size as one: the rows of each follow those of the one before.
+
+    Attributes:
+        stores: The stores; nothing of them is copied.
+    """
+
+    stores: tuple[PixelStore, ...]
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The first row of each store, and the number of all rows: int64 (S + 1,)."""
+        return np.cumsum([0, *(len(store.sizes) for store in self.stores)])
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(N, 2) int32, as in `PixelStore`."""
+        return np.concatenate([store.sizes for store in self.stores])
+
+    @property
+    def digest(self) -> str:
+        """Hash of the stores' digests."""
+        content = " ".join(store.digest for store in self.stores)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of pixels on disk."""
+        return sum(store.bytes for store in self.stores)
+
+    @property
+    def working(self) -> tuple[int, int]:
+        """Height and width of the rows in pixels."""
+        return self.stores[0].working
+
+    def gather(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The images in these rows, int64 (B,), as uint8 (B, H, W, 3), in `out` if given.
+
+        Each is copied once; fastest where the rows of a store are next to each other, as they are
+        in a sampler's batches.
+        """
+        images = np.empty((len(rows), *self.working, 3), dtype=np.uint8) if out is None else out
+        starts = self.starts
+        store_of = np.searchsorted(starts, rows, side="right") - 1
+        breaks = np.flatnonzero(np.diff(store_of)) + 1
+        for begin, end in pairwise([0, *breaks.tolist(), len(rows)]):
+            if begin < end:
+                store = int(store_of[begin])
+                own = rows[begin:end] - starts[store]
+                self.stores[store].gather(own, images[begin:end])
+        return images
 
 
 def open_store(

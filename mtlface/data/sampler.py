@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtlface.data.mix import MixedOrder
+
 
 class Draw(NamedTuple):
     """A batch to be fetched.
@@ -34,13 +36,22 @@ class BatchSampler:
         train: Whether to shuffle.
         rank: This process.
         world: How many processes there are.
+        order: In training on several sources, which positions an epoch has, `length` in all; by
+            default each position once. Those of one source are next to each other in a batch.
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, train: bool, rank: int = 0, world: int = 1
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        train: bool,
+        rank: int = 0,
+        world: int = 1,
+        order: MixedOrder | None = None,
     ) -> None:
         self.length, self.batch_size, self.seed, self.train = length, batch_size, seed, train
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.order = rank, world, order
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -57,10 +68,15 @@ class BatchSampler:
     def __iter__(self) -> Iterator[Draw]:
         order = np.arange(self.length)
         if self.train:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+            order = (
+                np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+                if self.order is None
+                else self.order(self.seed, self.epoch)
+            )
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             batch = order[start : start + self.batch_size]
             if self.train:
+                batch = batch if self.order is None else self.order.by_source(batch)
                 batch = batch[: len(batch) // self.world * self.world]
             elif len(batch) % self.world:
                 padding = -len(batch) % self.world

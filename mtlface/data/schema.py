@@ -7,11 +7,12 @@ and NaN where it is a number. Gender is 1 = male, 0 = female, whatever the sourc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from typing_extensions import override
 
 from mtlface.errors import MtlfaceError, did_you_mean
 
@@ -27,6 +28,7 @@ class Label:
     kind: ClassVar[str]
     missing: ClassVar[float]
     whole: ClassVar[bool] = True  # whether values are class codes, which have no fractions
+    agree: ClassVar[tuple[str, ...]] = ()  # fields in which two sources of one label are the same
     name: str
 
     @property
@@ -60,6 +62,28 @@ class Label:
         """The label of each row, in the shape and type that a batch has it: int64 of shape (N,)."""
         return frame[self.name].to_numpy(dtype=np.int64)
 
+    def of_source(self, source: str) -> Self:
+        """The label as it is beside that of other sources: people carry their source's name."""
+        return self
+
+    def united(self, other: Label) -> Self:
+        """The one label that stands for this one and another source's of the same name.
+
+        Raises:
+            ValueError: They contradict each other; the message says in what.
+        """
+        if not isinstance(other, type(self)):
+            raise ValueError(f"{self.kind} against {other.kind}")
+        for key in self.agree:
+            own, theirs = getattr(self, key), getattr(other, key)
+            if own != theirs:
+                raise ValueError(f"{key} {_words(own)} against {_words(theirs)}")
+        return self
+
+    def recoded(self, frame: pd.DataFrame, united: Label) -> dict[str, np.ndarray]:
+        """The columns of this label in a frame, in the codes of the label that it is united in."""
+        return {column: frame[column].to_numpy() for column in self.columns}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `label_from_dict` reads back, for checkpoints and exports."""
         return {"kind": self.kind, **asdict(self)}
@@ -75,6 +99,7 @@ class Binary(Label):
 
     kind: ClassVar[str] = "binary"
     missing: ClassVar[float] = -1
+    agree: ClassVar[tuple[str, ...]] = ("classes",)
     classes: tuple[str, str] = ("no", "yes")
 
     @property
@@ -122,6 +147,35 @@ class Category(Label):
         """The class where classes are people."""
         return self.values(frame) if self.persons else None
 
+    @property
+    @override
+    def agree(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Whether classes are people, and if not, the classes."""
+        return ("persons",) if self.persons else ("persons", "classes")
+
+    @override
+    def of_source(self, source: str) -> Self:
+        """People are called `<source>/<name>`."""
+        if not self.persons:
+            return self
+        return replace(self, classes=tuple(f"{source}/{name}" for name in self.classes))
+
+    @override
+    def united(self, other: Label) -> Self:
+        """The people of one after those of the other."""
+        same = super().united(other)
+        assert isinstance(other, Category)
+        more = other.classes if self.persons else ()
+        return replace(same, classes=self.classes + more, group=self.group or other.group)
+
+    @override
+    def recoded(self, frame: pd.DataFrame, united: Label) -> dict[str, np.ndarray]:
+        """Class numbers, moved to where the classes are in the united label."""
+        assert isinstance(united, Category)
+        codes = self.values(frame)
+        first = united.classes.index(self.classes[0]) if self.classes else 0
+        return {self.name: np.where(codes < 0, codes, codes + first)}
+
 
 @dataclass(frozen=True)
 class Multilabel(Label):
@@ -133,6 +187,7 @@ class Multilabel(Label):
 
     kind: ClassVar[str] = "multilabel"
     missing: ClassVar[float] = -1
+    agree: ClassVar[tuple[str, ...]] = ("names",)
     names: tuple[str, ...] = ()
 
     @property
@@ -158,6 +213,7 @@ class Number(Label):
     kind: ClassVar[str] = "number"
     missing: ClassVar[float] = float("nan")
     whole: ClassVar[bool] = False
+    agree: ClassVar[tuple[str, ...]] = ("unit",)
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
@@ -183,6 +239,13 @@ class Number(Label):
         tenth: np.ndarray = np.where(np.isnan(ranks), -1, np.ceil(ranks * 10) - 1).astype(np.int64)
         return tenth
 
+    @override
+    def united(self, other: Label) -> Self:
+        """Ranges are united, too: neither source contradicts the wider one."""
+        same = super().united(other)
+        assert isinstance(other, Number)
+        return replace(same, low=min(self.low, other.low), high=max(self.high, other.high))
+
 
 @dataclass(frozen=True)
 class Points(Label):
@@ -199,6 +262,7 @@ class Points(Label):
     kind: ClassVar[str] = "points"
     missing: ClassVar[float] = float("nan")
     whole: ClassVar[bool] = False
+    agree: ClassVar[tuple[str, ...]] = ("names", "mirror")
     names: tuple[str, ...] = ()
     mirror: tuple[tuple[str, str], ...] = ()
 
@@ -314,6 +378,10 @@ def _codes(classes: tuple[str, ...]) -> str:
     shown = [f"{code} ({name})" for code, name in enumerate(classes[:6])]
     more = [f"… {len(classes) - 1} ({classes[-1]})"] if len(classes) > 6 else []
     return f"{', '.join(shown + more)}, or −1 or nothing where it is missing"
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else repr(value)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from mtlface.data.augment import Augment
-from mtlface.data.draws import check_limit
 from mtlface.errors import MtlfaceError, did_you_mean
 
 Loader = Literal["auto", "workers", "device"]
@@ -19,8 +18,6 @@ def check_settings(
     loader: str,
     on_bad_image: str,
     augment: Augment,
-    limit: Any,
-    draw: Any,
 ) -> None:
     """Checks the settings of a `FaceDataModule`, alone and together.
 
@@ -41,18 +38,6 @@ def check_settings(
             "loader=device cannot run this augmentation: weather effects exist on the CPU only. "
             "Take data.loader=workers, or an augment without weather."
         )
-    if limit and draw:
-        raise MtlfaceError("data.limit and data.draw exclude each other; set one to null.")
-    if limit is not None:
-        check_limit(limit)
-    if draw is not None and (not isinstance(draw, Mapping) or set(draw) != _DRAW):
-        raise MtlfaceError(
-            f"data.draw is {draw}; expected count, ratios and seed, for example "
-            "data.draw='{count: 506, ratios: [0.7,0.15,0.15], seed: 42}'."
-        )
-
-
-_DRAW = {"count", "ratios", "seed"}
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -46,6 +46,8 @@ class FaceTable:
         root: The folder that the images lie in.
         omitted: What the reader left out.
         remarks: What else there is to know of the data set, a sentence each.
+        roots: In a joined table, the folder of each source; image names begin with the source's
+            name, and then follows the path below that folder.
 
     Raises:
         MtlfaceError: A column is absent, an image is there twice, or a cell holds what its label
@@ -57,6 +59,7 @@ class FaceTable:
     root: Path
     omitted: tuple[Omission, ...] = ()
     remarks: tuple[str, ...] = ()
+    roots: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frame = checked_frame(self.frame, self.labels, SPLITS, self.root)
@@ -70,6 +73,11 @@ class FaceTable:
         """Pictures by split."""
         found = self.frame["split"].value_counts()
         return {split: int(found.get(split, 0)) for split in SPLITS}
+
+    def path(self, image: str) -> Path:
+        """Where an image of the table is."""
+        source, _, inner = image.partition("/")
+        return self.roots[source] / inner if self.roots else self.root / image
 
     def rows(self, split: str) -> np.ndarray:
         """The positions (int64) of a split's rows, in the table's order."""

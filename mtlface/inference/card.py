@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from mtlface.data.source import source_sections
 from mtlface.inference.network import Network
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
@@ -33,10 +34,16 @@ def model_card(
     """
     config, result = network.config, result or {}
     data: Mapping[str, Any] = next(iter(result.get("trained_on", {}).values()), {})
-    source = "folder" if config.data.get("root") else config.data.get("source")
+    sections = list(source_sections(config.data).values())
+    kinds = {
+        "folder" if s.get("root") else config.data.get("source") or s.get("source")
+        for s in sections
+    }
+    source = kinds.pop() if len(kinds) == 1 else "mixed"
     rendered = data.get("root_kind", source) == "demo"
     # From a stranger's file, perhaps: one line, whatever it holds.
-    terms = " ".join(str(config.data.get("terms") or UNKNOWN_TERMS).split()).rstrip(".")
+    stated = (str(section.get("terms") or UNKNOWN_TERMS) for section in sections)
+    terms = " ".join("; ".join(dict.fromkeys(text.strip(" .") for text in stated)).split())
     rows = [
         (name.removeprefix("test/"), value, result.get("trivial", {}).get(name))
         for name, value in result.get("metrics", {}).items()

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from mtlface.data.decode import BadImageError
 from mtlface.data.frame import FaceFrame
+from mtlface.data.source import source_sections
 from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.inference.detect import Detection, Detector, choose_detector
 from mtlface.inference.piece import Piece, resized
@@ -25,11 +26,14 @@ def face_frame(config: DictConfig) -> FaceFrame:
     """How the pictures that a network learnt from were cut.
 
     The reader of the data says so; for readers that do not, the working frame with the eyes where
-    portraits have them.
+    portraits have them. Of a network that learnt from several data sets, the first one whose reader
+    says so counts.
     """
-    known = getattr(get_class(config.data.reader._target_), "face_frame", None)
-    if isinstance(known, FaceFrame):
-        return known
+    sections = source_sections(config.data).values()
+    readers = [get_class(section["reader"]._target_) for section in sections]
+    frames = [getattr(reader, "face_frame", None) for reader in readers]
+    if known := [frame for frame in frames if isinstance(frame, FaceFrame)]:
+        return known[0]
     height, width = (int(side) for side in config.data.image_size)
     (lx, ly), (rx, ry) = UNKNOWN_EYES
     return FaceFrame((width, height), ((lx * width, ly * height), (rx * width, ry * height)))

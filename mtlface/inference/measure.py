@@ -11,6 +11,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.batch import Split
+from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.table import SPLITS, FaceTable
 from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.inference.network import Network
@@ -108,7 +109,7 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
     primary = {name: f"{name}/{task.primary}" for name, task in tasks.items()}
     higher = module.directions
     return Measured(
-        data={"name": datamodule.source_name} | datamodule.description()[datamodule.source_name],
+        data=_described(datamodule),
         split=split,
         n=len(chosen),
         metrics=metrics | by_group,
@@ -121,6 +122,15 @@ def measure(network: Network, config: DictConfig, split: str = "test") -> Measur
         predictions=prediction_table(module, found, table),
         fingerprint=datamodule.fingerprint(),
     )
+
+
+def _described(datamodule: FaceDataModule) -> dict[str, Any]:
+    """What is said of the data: its sources' descriptions, or the description of the only one."""
+    of_sources = datamodule.description()
+    if datamodule.mix is None:
+        return {"name": datamodule.source_name} | next(iter(of_sources.values()))
+    whole = {"root_kind": datamodule.root_kind, "counts": datamodule.table.counts}
+    return {"name": datamodule.source_name, "sources": of_sources} | whole
 
 
 def _only_what_is_used(config: DictConfig, split: str) -> DictConfig:

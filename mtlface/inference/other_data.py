@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.schema import Category, Label, Labels, Multilabel, Points
+from mtlface.data.source import COMMON, OF_A_SOURCE, SHARED, source_sections
 from mtlface.data.table import FaceTable
 from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.training.joined_data import with_joined_data
 from mtlface.training.module import MultiTaskModule
 
 # What belongs to the network or to the machine, and goes from its own data to any other.
-FIXED = {"name", "reader", "image_size", "augment"}
-KEPT = ("image_size", "batch_size", "cache", "source")
+FIXED = {"name", "reader", "image_size", "augment", "mix"}
+KEPT = ("image_size", "batch_size", "cache")
 
 
 def data_config(
@@ -33,21 +34,31 @@ def data_config(
 
     Args:
         config: The run's resolved config.
-        name: An option of the config group `data`; None or the run's own keep its data.
+        name: An option of the config group `data`, one of the sources that the network learnt from,
+            or a list of data sets; None or the run's own keep its data.
         overrides: `data.<key>=<value>` words.
         conf: The folder of the configs.
 
     Raises:
         MtlfaceError: There is no such data, or it has no such key.
     """
-    if name is not None and name != config.data.name:
+    sections = source_sections(config.data)
+    joined = "reader" not in config.data
+    if name is not None and name != config.data.name and not (joined and name in sections):
         return _composed(config, name, overrides, conf)
     changed = config.copy()
-    known = sorted({*inspect.signature(FaceDataModule).parameters} & {*config.data} - FIXED)
+    if joined and name in sections:
+        changed.data.update({"name": name, "mix": "proportional"})
+        for key in sections.keys() - {name}:
+            del changed.data[key]
+    sections = source_sections(changed.data) if joined else {}
+    known = sorted({*COMMON, *SHARED, *OF_A_SOURCE} & {*changed.data} - FIXED)
     for word in overrides:
         key = word.partition("=")[0]
         part = key.removeprefix("data.")
-        if part.split(".")[0] not in known:
+        section, _, inner = part.partition(".")
+        own = section in sections and inner.split(".")[0] in {*OF_A_SOURCE} - FIXED
+        if section not in known and not own:
             raise MtlfaceError(
                 f"{key}= cannot be changed for a trained network's own data; expected one of "
                 f"{', '.join(known)}.{did_you_mean(part, known)}"
@@ -62,25 +73,37 @@ def data_config(
 
 def _composed(config: DictConfig, name: str, overrides: Sequence[str], conf: Path) -> DictConfig:
     known = sorted(path.stem for path in (conf / "data").glob("[!_]*.yaml"))
-    if name not in known:
-        raise MtlfaceError(
-            f"data={name} is not known; expected one of {', '.join(known)}."
-            f"{did_you_mean(name, known)}"
-        )
+    for chosen in filter(None, re.split(r"[\[\], ]+", name)):
+        if chosen not in known:
+            raise MtlfaceError(
+                f"data={chosen} is not known; expected one of {', '.join(known)}."
+                f"{did_you_mean(chosen, known)}"
+            )
+    # A network of several sources knows people with their source's name: it is measured on a join.
+    joined = "reader" not in config.data and not name.startswith("[")
+    choice = f"data=[{name}]" if joined and _has_reader(conf, name) else f"data={name}"
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
-            other = compose("train", [f"data={name}", *overrides])
+            other = compose("train", [*with_joined_data([choice]), *overrides])
             OmegaConf.resolve(other.data)
     except (HydraException, OmegaConfBaseException) as error:
         raise MtlfaceError(f"data={name}: {str(error).splitlines()[0]}") from error
     given = {word.partition("=")[0] for word in overrides}
-    for key in KEPT:
+    own = [section.get("source") for section in source_sections(config.data).values()]
+    kept = {key: config.data[key] for key in KEPT} | {"source": config.data.source or own[0]}
+    for key, value in kept.items():
         if f"data.{key}" not in given:
-            other.data[key] = config.data[key]
+            other.data[key] = value
     changed = config.copy()
     changed.data, changed.augment = other.data, other.augment
     return changed
+
+
+def _has_reader(conf: Path, name: str) -> bool:
+    """Whether an option of `data` is one data set and not a join."""
+    found = OmegaConf.load(conf / "data" / f"{name}.yaml")
+    return isinstance(found, DictConfig) and "reader" in found
 
 
 def fitted(table: FaceTable, module: MultiTaskModule) -> tuple[FaceTable, dict[str, str]]:

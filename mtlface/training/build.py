@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.datamodule import FaceDataModule
+from mtlface.data.reading import sources_of
 from mtlface.data.schema import Labels
+from mtlface.data.source import COMMON
 from mtlface.errors import MtlfaceError
 from mtlface.models import multiply_small_maps, pool_deterministically
 from mtlface.tasks.task import Task, require_label
@@ -47,15 +48,18 @@ log = logging.getLogger(__name__)
 
 @unwrapped()
 def build_datamodule(cfg: DictConfig) -> FaceDataModule:
-    """The data module; keys of `data` that it does not know are quoted by the reader's settings."""
-    known = inspect.signature(FaceDataModule).parameters
-    settings: Any = OmegaConf.to_container(cfg.data, resolve=True)
-    built = {
-        "reader": instantiate(cfg.data.reader),
-        "augment": instantiate(cfg.augment),
-        "seed": cfg.seed,
-    }
-    return FaceDataModule(**{k: v for k, v in settings.items() if k in known} | built)
+    """The data module; keys of a source that it does not know are quoted by its reader's settings.
+
+    Raises:
+        MtlfaceError: A setting is not possible or of no use, or two sources have one name.
+    """
+    data: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    settings = {key: data[key] for key in COMMON}
+    if "reader" not in data:
+        settings |= {"mix": data["mix"] or "proportional", "people": data["people"]}
+    return FaceDataModule(
+        data["name"], sources_of(data), augment=instantiate(cfg.augment), seed=cfg.seed, **settings
+    )
 
 
 def check_tasks(cfg: DictConfig, labels: Labels) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mtlface.data.reading import content_of
+from mtlface.data.reading import contents_of
+from mtlface.data.source import source_sections
 from mtlface.training.result import read_result
 
 Identity = dict[str, Any]
@@ -68,9 +69,9 @@ class RunId:
         return fingerprint(self.identity)
 
     @property
-    def content(self) -> str | None:
-        """The fingerprint of the data as it is now; None where that cannot be known."""
-        return content_of(self.data, self.identity["seed"])
+    def contents(self) -> dict[str, str | None]:
+        """The fingerprint of each source as it is now; None where that cannot be known."""
+        return contents_of(self.data, self.identity["seed"])
 
     def result_in(self, folder: Path) -> dict[str, Any] | None:
         """The result in a run folder, if it is of this run on this data: the run is done.
@@ -80,8 +81,11 @@ class RunId:
         result = read_result(folder / "result.json")
         if result is None or result.get("identity") != self.fingerprint:
             return None
-        used = {source.get("fingerprint") for source in result.get("trained_on", {}).values()}
-        return result if not used or self.content in (None, *used) else None
+        used = {n: source.get("fingerprint") for n, source in result.get("trained_on", {}).items()}
+        same = not used or all(
+            found in (None, used.get(name)) for name, found in self.contents.items()
+        )
+        return result if same else None
 
 
 def identity(cfg: DictConfig) -> Identity:
@@ -92,11 +96,14 @@ def identity(cfg: DictConfig) -> Identity:
     """
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=True)
+    data = plain.get("data") or {}
+    joined = source_sections(data).values() if "reader" not in data else ()
     for key in EXCLUDED:
         parent, _, last = key.rpartition(".")
         section = plain.get(parent) if parent else plain
-        if isinstance(section, dict):
-            section.pop(last, None)
+        for part in (section, *(joined if parent == "data" else ())):
+            if isinstance(part, dict):
+                part.pop(last, None)
     tasks = plain.get("tasks") or {}
     if len(tasks) == 1 and not any(task.get("per_attribute") for task in tasks.values()):
         plain.pop("balancing", None)  # a single loss has nothing to be balanced with

@@ -83,7 +83,7 @@ def _run(
 ) -> dict[str, Any]:
     check_trainer(cfg.trainer)
     datamodule = build_datamodule(cfg)
-    check_tasks(cfg, datamodule.reader.labels())
+    check_tasks(cfg, datamodule.labels())
     seed_everything(cfg.seed, workers=True, verbose=False)
     labels = datamodule.table.labels
     module = build_module(cfg, labels)

@@ -33,6 +33,7 @@ PLACES = {
     "data": "mtlface.data.datamodule.FaceDataModule",
 }
 READER = re.compile(r"mtlface\.data\.[a-z_]+")
+READER_PLACE = re.compile(r"data\.(\w+\.)?reader")  # of the data set, or of one that is joined
 
 DIRECTIVES = {"_target_": str, "_partial_": bool}
 SCHEMA: dict[str, type | tuple[type, ...]] = {
@@ -131,7 +132,7 @@ def is_allowed(target: str, place: str, trusted: Sequence[str] = ()) -> bool:
         return name in importlib.import_module(module).__all__
     if module in DEFINING:
         return _defined(module, name) is not None
-    if place == "data.reader" and READER.fullmatch(module):
+    if READER_PLACE.fullmatch(place) and READER.fullmatch(module):
         found = _defined(module, name)
         return isinstance(found, type) and hasattr(found, "layout") and hasattr(found, "read")
     return module in SUBCLASSES and _is_subclass(module, name)

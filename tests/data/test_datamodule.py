@@ -8,6 +8,7 @@ import torch
 from mtlface.data.augment import Augment
 from mtlface.data.celeba import CelebA
 from mtlface.data.datamodule import FaceDataModule
+from mtlface.data.source import Source
 from mtlface.errors import MtlfaceError
 
 FOLDER = "img_align_celeba/img_align_celeba"
@@ -15,13 +16,11 @@ HALF = {"count": 12, "ratios": [0.5, 0.25, 0.25], "seed": 3}
 
 
 def module(root, cache, **settings) -> FaceDataModule:
+    of_source = {key: settings.pop(key) for key in ("limit", "draw") if key in settings}
+    reader = settings.pop("reader", CelebA())
+    source = Source("tiny", reader, root=str(root), **of_source)
     defaults = {"image_size": (32, 32), "batch_size": 8, "augment": Augment(), "workers": 0}
-    return FaceDataModule(
-        **{
-            "name": "tiny", "reader": CelebA(), "kaggle": None, "demo": None,
-            "root": str(root), "cache": cache, **defaults, **settings,
-        }
-    )  # fmt: skip
+    return FaceDataModule("tiny", [source], cache, **defaults | settings)
 
 
 def corrupt(root, *numbers):
@@ -72,13 +71,13 @@ def test_on_bad_image_raise_stops_at_one(own_faces, tmp_path):
 def test_a_split_that_the_data_lacks_is_an_error(own_faces, cache):
     path = own_faces / "list_eval_partition.csv"
     path.write_text(path.read_text().replace(",2\n", ",1\n"))
-    with pytest.raises(MtlfaceError, match="no usable image in its test split"):
+    with pytest.raises(MtlfaceError, match=r"tiny .* has no usable image in its test split"):
         module(own_faces, cache).load()
 
 
 def test_a_split_whose_pictures_are_all_corrupt_is_an_error(own_faces, tmp_path):
     corrupt(own_faces, 21, 22, 23, 24)
-    with pytest.raises(MtlfaceError, match="no usable image in its test split"):
+    with pytest.raises(MtlfaceError, match=r"tiny .* has no usable image in its test split"):
         module(own_faces, tmp_path / "cache", max_bad_fraction=0.5).load()
 
 
