@@ -26,6 +26,7 @@ First steps
 OPTIONS = """\
 Often changed
   data.root=FOLDER      your copy of the data; without it kagglehub downloads, profile=demo renders
+  data=[celeba,agegender]  one network on several data sets; data.celeba.root=… for each
   seed=0,1,2            with a sweep or -m: several seeds
   -m                    a run for each value that has commas: -m balancing=fixed,upgrad seed=0,1
   pretrained=true       ImageNet weights; or the path of a local state dict
