@@ -4,7 +4,8 @@
 
 Keys:
   runs=…              folder of runs, or several: runs=[outputs/a,outputs/b]
-  output=…            folder for comparison.csv, .md, .html, figures/ (default: the first of runs)
+  output=…            folder for comparison.html, .md, .csv, .tex and figures/ (default: the first
+                      of runs)
   data=…              the data set to compare on, where runs of several lie together: its name, or
                       the first characters of its fingerprint
   references.<task>=… arm that stands as this task's single-task reference
@@ -103,12 +104,13 @@ def compare_runs(options: Options) -> Path:
         report.write_csv(comparison, output / "comparison.csv")
         report.write_markdown(comparison, drawn, output / "comparison.md")
         report.write_html(comparison, drawn, output / "comparison.html")
+        report.write_tex(comparison, output / "comparison.tex")
     except OSError as error:
         raise MtlfaceError(
             f"The report cannot be written to {output} ({error.strerror}): give another "
             "folder with output=…."
         ) from error
-    written = "comparison.html, .md, .csv" + (" and figures/" if drawn else "")
+    written = "comparison.html, .md, .csv, .tex" + (" and figures/" if drawn else "")
     shown = f"Report: {output}/ ({written})"
     console.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
     return output

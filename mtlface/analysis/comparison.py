@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
 
 from mtlface.analysis.cost import Cost, CostAgainstSingle, cost_against_single, cost_of
 from mtlface.analysis.decisions import check_effect
-from mtlface.analysis.differences import Difference, Metric, difference, in_one_family, learnt
+from mtlface.analysis.differences import (
+    Difference,
+    Metric,
+    at_any_budget,
+    difference,
+    in_one_family,
+    learnt,
+)
 from mtlface.analysis.images import Predictions
 from mtlface.analysis.overall import Overall, overall, ranks
-from mtlface.analysis.protocol import Arm, group_arms, one_data_set, warnings_of
-from mtlface.analysis.references import find_references
+from mtlface.analysis.protocol import Arm, group_arms, one_test_set, warnings_of
+from mtlface.analysis.references import Statement, find_statements, references_of
 from mtlface.analysis.results import Run, RunTree
 from mtlface.analysis.statistics import Summary, summarise
 from mtlface.analysis.tuning import Tuning, tune, with_tuned
-from mtlface.analysis.wording import decimals_for
+from mtlface.analysis.wording import decimals_for, display_names
 from mtlface.errors import MtlfaceError, did_you_mean
 
 MANY = 16  # verdicts that fit a screen
@@ -63,6 +71,13 @@ class Comparison:
         """One number of decimals for a metric in the whole report."""
         return decimals_for([s.mean for (_, key), s in self.summaries.items() if key == metric.key])
 
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What tables and figures call each arm."""
+        chosen = {tuning.chosen.label: tuning.chosen.label for tuning in self.tunings}
+        compared = [d.arm for d in self.verdicts if d.kind != "recipe" and d.arm not in chosen]
+        return display_names(self.arms, compared if self.has_many_verdicts else ()) | chosen
+
     @property
     def verdicts(self) -> list[Difference]:
         """The differences that the verdicts speak of: primary metrics only."""
@@ -94,14 +109,16 @@ def compare(
         MtlfaceError: The runs come from different data, a reference is no arm of the tree, a
             pattern of `tuned` fits no grid, or an effect is no size or of no task.
     """
-    runs = one_data_set(tree, data)
+    runs = one_test_set(tree, data)
     every, notes = group_arms(runs, tree)
-    found, reference_notes = find_references([arm for arm in every if arm.runs], references or {})
-    tunings = _tunings(every, found, tuned) if tuned else []
+    statements, reference_notes = find_statements(
+        [arm for arm in every if arm.runs], references or {}
+    )
+    tunings = _tunings(every, references_of(statements), tuned) if tuned else []
     arms = with_tuned(every, tunings) if tunings else every
-    found |= {t.chosen.label: found[t.source] for t in tunings if t.source in found}
     finished = [arm for arm in arms if arm.runs]
-    found = {arm.label: found[arm.label] for arm in finished if arm.label in found}
+    statements = _of_shown(statements, finished, tunings)
+    found = references_of(statements)
     metrics, metric_notes = _metrics(finished)
     summaries = {
         (arm.label, metric.key): summarise(list(values.values()))
@@ -115,15 +132,22 @@ def compare(
     declared = declared_effects(finished, effects or {})
     differences = [
         d
-        for arm in finished
+        for statement in statements
         for metric in metrics
         if metric.higher_is_better is not None
-        and (reference := found.get(arm.label, {}).get(metric.task))
-        and (d := difference(arm, reference, metric, predictions, declared.get(metric.task)))
+        and metric.task == statement.task
+        and (d := difference(statement, metric, predictions, declared.get(metric.task)))
     ]
-    comparison.differences = in_one_family(differences)
+    comparison.differences = at_any_budget(in_one_family(differences))
     for arm in finished:
-        primary = [d for d in comparison.verdicts if d.arm == arm.label]
+        of_arm = found.get(arm.label, {})
+        primary = [
+            d
+            for d in comparison.verdicts
+            if d.arm == arm.label
+            and d.metric.task in of_arm
+            and d.reference == of_arm[d.metric.task].label
+        ]
         if len(arm.tasks) > 1 and (summed := overall(arm, primary)):
             comparison.overall.append(summed)
     singles = {task: a for of_arm in found.values() for task, a in of_arm.items()}
@@ -132,7 +156,7 @@ def compare(
     comparison.unlearnt = [
         (reference.label, metric.task)
         for metric in comparison.primaries
-        for reference in _once(of[metric.task] for of in found.values() if metric.task in of)
+        for reference in _once(s.reference for s in statements if s.task == metric.task)
         if learnt(reference, metric, predictions) is False
     ]
     comparison.costs = [cost_of(arm) for arm in finished]
@@ -148,7 +172,7 @@ def compare(
         *warnings_of(every),
         *metric_notes,
         *reference_notes,
-        *_unpaired(finished, found),
+        *_unpaired(statements),
         *rank_notes,
         *predictions.notes,
         *tree.notes,
@@ -226,13 +250,23 @@ def _metrics(arms: Sequence[Arm]) -> tuple[list[Metric], list[str]]:
     return sorted(metrics, key=lambda m: (tasks.index(m.task), not m.primary)), notes
 
 
-def _unpaired(arms: Sequence[Arm], references: Mapping[str, Mapping[str, Arm]]) -> list[str]:
+def _of_shown(
+    statements: Sequence[Statement], shown: Sequence[Arm], tunings: Sequence[Tuning]
+) -> list[Statement]:
+    """The statements of the arms that the report shows; a tuned arm takes over its source's."""
+    chosen = {t.source: t.chosen for t in tunings}
+    labels = {arm.label for arm in shown}
+    found = [s for s in statements if s.arm.label in labels]
+    tuned = [s for s in statements if s.arm.label in chosen]
+    return found + [replace(s, arm=chosen[s.arm.label]) for s in tuned]
+
+
+def _unpaired(statements: Sequence[Statement]) -> list[str]:
     return [
-        f"Arm {arm.label} shares no seed with {reference.label}, its reference for {task}: "
+        f"Arm {s.arm.label} shares no seed with {s.reference.label}, its reference for {s.task}: "
         "no paired difference. Run both with the same seeds."
-        for arm in arms
-        for task, reference in references.get(arm.label, {}).items()
-        if not set(arm.seeds) & set(reference.seeds)
+        for s in statements
+        if not set(s.arm.seeds) & set(s.reference.seeds)
     ]
 
 

@@ -70,11 +70,11 @@ def cost_against_single(
     )
 
 
-def cost_table(costs: Sequence[Cost]) -> Table:
+def cost_table(costs: Sequence[Cost], names: Mapping[str, str]) -> Table:
     """What each arm costs."""
     rows = [
         (
-            c.arm,
+            names[c.arm],
             _millions(c.parameters),
             _duration(c.fit_s),
             w.number(c.epochs, 1),
@@ -91,12 +91,14 @@ def cost_table(costs: Sequence[Cost]) -> Table:
     )
 
 
-def cost_against_single_table(costs: Sequence[CostAgainstSingle]) -> Table:
+def cost_against_single_table(
+    costs: Sequence[CostAgainstSingle], names: Mapping[str, str]
+) -> Table:
     """One multi-task network divided by the single-task networks that it replaces."""
     rows = [
         (
-            c.arm,
-            " + ".join(c.singles),
+            names[c.arm],
+            " + ".join(names[single] for single in c.singles),
             *(_times(v) for v in (c.parameters, c.fit_s, c.peak_memory_mb)),
         )
         for c in costs

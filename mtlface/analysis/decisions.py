@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from mtlface.analysis.crossed import Estimate
 from mtlface.errors import MtlfaceError
 
-Answer = Literal["better", "worse", "shown equal", "undecided", "no verdict"]
+Answer = Literal[
+    "better", "worse", "shown equal", "undecided", "depends on the budget", "no verdict"
+]
 
 ALPHA = 0.05
 # The smallest effect of interest where nobody declares one: a point of what is better higher (an

@@ -15,6 +15,8 @@ from mtlface.analysis.bootstrap import paired_images
 from mtlface.analysis.crossed import Array, Estimate
 from mtlface.analysis.images import ImageScores, Predictions
 from mtlface.analysis.protocol import Arm
+from mtlface.analysis.references import Kind, Statement
+from mtlface.analysis.settings import Differing
 from mtlface.analysis.statistics import relative_benefit
 
 Basis = Literal["seeds and images", "seeds", "images", "nothing"]
@@ -66,6 +68,9 @@ class Difference:
     """An arm against its reference in one metric.
 
     Attributes:
+        kind: What the difference comes from.
+        differing: The settings behind a recipe.
+        matched: Whether the reference is a twin that had the arm's whole budget.
         seeds: The seeds that both have.
         values: arm − reference for each of them, in the metric's unit.
         overlap: n_test/n_train where each seed has a split of its own, else 0.
@@ -84,6 +89,9 @@ class Difference:
         answer: What a reader may conclude.
     """
 
+    kind: Kind
+    differing: Differing
+    matched: bool
     arm: str
     reference: str
     metric: Metric
@@ -121,8 +129,7 @@ class Difference:
 
 
 def difference(
-    arm: Arm,
-    reference: Arm,
+    statement: Statement,
     metric: Metric,
     predictions: Predictions,
     effect: float | str | None = None,
@@ -130,13 +137,13 @@ def difference(
     """Compares two arms seed by seed; None where they share none.
 
     Args:
-        arm: The arm.
-        reference: What it is compared with.
+        statement: The arm, its reference, and what their difference says.
         metric: In what.
         predictions: The runs' test predictions.
         effect: The smallest difference of interest: a number in the metric's unit, `2%` of the
             reference, or None for the default.
     """
+    arm, reference = statement.arm, statement.reference
     ours, theirs = arm.values(metric.key), reference.values(metric.key)
     seeds = tuple(sorted(set(ours) & set(theirs)))
     if not seeds:
@@ -146,6 +153,9 @@ def difference(
     overlap = _overlap(arm, seeds, predictions)
     benefit = relative_benefit(values, bases, bool(metric.higher_is_better))
     found = Difference(
+        kind=statement.kind,
+        differing=statement.differing,
+        matched=statement.matched,
         arm=arm.label,
         reference=reference.label,
         metric=metric,
@@ -181,6 +191,23 @@ def in_one_family(differences: Sequence[Difference]) -> list[Difference]:
         )
         for d, p, q in corrected
     ]
+
+
+def at_any_budget(differences: Sequence[Difference]) -> list[Difference]:
+    """An answer about sharing must hold for the same epochs and for the same whole budget.
+
+    Where an arm has a twin of each, and only one of both gives an answer, it depends on the budget.
+    """
+    other = {(d.arm, d.metric, d.matched): d.answer for d in differences if d.kind == "sharing"}
+
+    def checked(d: Difference) -> Difference:
+        beside = other.get((d.arm, d.metric, not d.matched))
+        decided = d.kind == "sharing" and d.answer in ("better", "worse")
+        if decided and beside is not None and beside != d.answer:
+            return replace(d, answer="depends on the budget")
+        return d
+
+    return [checked(d) for d in differences]
 
 
 def collapsed(arm: Arm, metric: Metric, seeds: Sequence[int]) -> tuple[int, ...]:
@@ -281,6 +308,18 @@ def _effect(effect: float | str | None, metric: Metric, reference: float) -> flo
     if effect is None:
         return de.default_effect(bool(metric.higher_is_better), reference)
     return de.effect_size(effect, reference)
+
+
+def of_images(arm: Arm, metric: Metric, predictions: Predictions) -> cr.Interval | None:
+    """The 95 % interval of a single seed's metric over test images; None where nothing gives it."""
+    (seed,) = arm.seeds
+    scores = predictions.scores(arm.runs[seed], metric.task, metric.name)
+    added = scores.contributions if scores else None
+    if scores is None or added is None:
+        return None
+    people = cr.by_cluster(added[None], scores.clusters)[0]
+    found = cr.over_seeds(people)
+    return found.interval if found else None
 
 
 def learnt(arm: Arm, metric: Metric, predictions: Predictions) -> bool | None:

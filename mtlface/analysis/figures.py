@@ -2,21 +2,23 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mtlface.analysis import wording as w
 from mtlface.analysis.comparison import Comparison
 from mtlface.analysis.crossed import Interval
 from mtlface.analysis.curves import cumulative_errors, learning_curve, reliability_curves
-from mtlface.analysis.differences import Difference
+from mtlface.analysis.differences import Difference, Metric, of_images
+from mtlface.analysis.gradients import mean_cosines
 from mtlface.analysis.protocol import Arm
-from mtlface.analysis.tables import display_names
-from mtlface.plots.bars import grouped_bars
-from mtlface.plots.curves import error_curves, learning_curves, reliability
+from mtlface.analysis.references import Kind
+from mtlface.analysis.wording import SCOPE, measured, metric_name
+from mtlface.plots.bars import AbsoluteBar, absolute_bars, grouped_bars
+from mtlface.plots.curves import Curve, error_curves, learning_curves, reliability
 from mtlface.plots.forest import ForestRow, forest
 from mtlface.plots.matrices import heat_map
 from mtlface.plots.style import save
@@ -25,6 +27,25 @@ MOST_ARMS = 8  # colours that can be told apart
 MOST_ROWS, LONGEST = 30, 60  # arms a task, and rows in all, that a reader can scroll through
 MOST_PAIRS = 10  # of tasks, beside each other in one figure
 COSINE = "cosine of the gradients"
+EVERY_ARM = ("differences", "recipe", "absolute", "cosines")  # figures that show all arms
+# Kind → file, title and caption of its forest.
+FORESTS: dict[Kind, tuple[str, str, str]] = {
+    "sharing": (
+        "differences",
+        "Did sharing help? Right of zero: yes",
+        "Sharing: each arm against its single-task twin",
+    ),
+    "recipe + sharing": (
+        "differences_recipe_and_sharing",
+        "Recipe and sharing together, right of zero: better",
+        "Recipe and sharing: each arm against a single-task arm of other settings",
+    ),
+    "recipe": (
+        "recipe",
+        "Did the recipe help? Right of zero: yes",
+        "Recipe: each single-task twin against the named baseline",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +62,8 @@ def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
     arms = [arm for arm in comparison.arms if arm.runs]
     shown = arms[:MOST_ARMS] if len(arms) <= MOST_ARMS else _most_telling(comparison, arms)
     found: list[tuple[str, str, Figure]] = [
-        *_forest(comparison),
+        *(figure for kind in FORESTS for figure in _forest(comparison, kind)),
+        *_absolute(comparison, arms),
         *_learning(comparison, shown),
         *_errors(comparison, shown),
         *_reliability(comparison, shown),
@@ -51,7 +73,7 @@ def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
     more = f" The first {len(shown)} of {len(arms)} arms." if len(shown) < len(arms) else ""
     drawn = []
     for name, caption, figure in found:
-        every = name.startswith(("differences", "cosines"))
+        every = name.startswith(EVERY_ARM)
         drawn.append(Drawn(name, caption + ("" if every else more), save(figure, folder / name)))
     return drawn
 
@@ -65,48 +87,75 @@ def _most_telling(comparison: Comparison, arms: list[Arm]) -> list[Arm]:
     return [arm for arm in arms if arm in best]
 
 
-def _forest(comparison: Comparison) -> list[tuple[str, str, Figure]]:
-    arms = list(dict.fromkeys(d.arm for d in comparison.verdicts if d.benefit is not None))
+def _forest(comparison: Comparison, kind: Kind) -> list[tuple[str, str, Figure]]:
+    found = [d for d in comparison.verdicts if d.kind == kind and d.benefit is not None]
+    arms = list(dict.fromkeys(d.arm for d in found))
     best = sorted(arms, key=lambda arm: comparison.ranks.get(arm, np.inf))
-    best = best[: max(1, min(MOST_ROWS, LONGEST // len(comparison.primaries)))]
-    names = display_names(comparison) if comparison.has_many_verdicts else {a: a for a in arms}
-    rows = [
-        _forest_row(d, names[d.arm])
-        for d in comparison.verdicts
-        if d.benefit is not None and d.arm in best
-    ]
+    best = best[: max(1, min(MOST_ROWS, LONGEST // max(1, len(comparison.primaries))))]
+    rows = [_forest_row(d, comparison.names) for d in found if d.arm in best]
     if not rows:
         return []
-    figure = forest(
-        rows, "benefit over the single-task arm (%)", "Did sharing help? Right of zero: yes"
-    )
+    name, title, what = FORESTS[kind]
+    bases = {d.basis for d in found}
+    scope = SCOPE["seeds and images" if "seeds and images" in bases else next(iter(bases))]
     caption = (
-        "Difference to the single-task arm in percent of it, turned so that right is better; with "
-        "95 % intervals for new seeds and images. The colour is the answer after Holm's correction."
+        f"{what}; in percent of it, turned so that right is better, with 95 % intervals {scope}. "
+        "The colour is the answer after Holm's correction over the whole report."
     )
     if len(best) < len(arms):
         caption += f" The {len(best)} of {len(arms)} arms with the best mean rank."
-    return [("differences", caption, figure)]
+    figure = forest(rows, "difference in % of the reference, turned so that right is better", title)
+    return [(name, caption, figure)]
 
 
-def _forest_row(d: Difference, name: str) -> ForestRow:
+def _forest_row(d: Difference, names: Mapping[str, str]) -> ForestRow:
     interval: Interval | None = None
     if d.estimate and d.base:
         # The benefit is the difference times one factor, and so is its interval.
         factor = 100 * d.metric.sign / abs(d.base)
         low, high = sorted(factor * end for end in d.estimate.interval)
         interval = (low, high)
-    task = f"{d.metric.task}: {d.metric.name}"
+    task = f"{d.metric.task}: {metric_name(d.metric.name)}"
+    name = names[d.arm] + (" (same whole budget)" if d.matched else "")
     return ForestRow(name, task, d.benefit or (), interval, d.answer)
 
 
+def _absolute(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
+    alone = all(len(arm.seeds) == 1 for arm in arms)
+    panels = {}
+    for metric in comparison.primaries:
+        bars = [bar for arm in arms if (bar := _bar(comparison, arm, metric, alone))]
+        if bars:
+            constant = comparison.trivial.get(metric.key)
+            panels[measured(metric)] = (bars[:MOST_ROWS], constant)
+    if not panels:
+        return []
+    spread = "95 % interval over test images" if alone else "± one standard deviation"
+    caption = (
+        f"Every arm's test metrics themselves: mean over seeds, ticks for single seeds, whisker "
+        f"{spread}; the dashed line is the constant predictor."
+    )
+    return [("absolute", caption, absolute_bars(panels))]
+
+
+def _bar(comparison: Comparison, arm: Arm, metric: Metric, alone: bool) -> AbsoluteBar | None:
+    summary = comparison.summaries.get((arm.label, metric.key))
+    if summary is None:
+        return None
+    values = tuple(arm.values(metric.key).values())
+    ends = of_images(arm, metric, comparison.predictions) if alone else None
+    if ends is None and summary.sd is not None:
+        ends = (summary.mean - summary.sd, summary.mean + summary.sd)
+    return AbsoluteBar(comparison.names[arm.label], summary.mean, values, ends)
+
+
 def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
-    order = [arm.label for arm in arms]
+    order = [comparison.names[arm.label] for arm in arms]
     panels = {}
     for metric in comparison.primaries:
         curves = [learning_curve(arm, f"val/{metric.task}/{metric.name}") for arm in arms]
         if found := [curve for curve in curves if curve is not None]:
-            panels[f"{metric.task} {metric.name}{w.arrow(metric.higher_is_better)}"] = found
+            panels[measured(metric)] = [_named(curve, comparison) for curve in found]
     if not panels:
         return []
     caption = (
@@ -117,11 +166,11 @@ def _learning(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, F
 
 
 def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
-    order = [arm.label for arm in arms]
+    order = [comparison.names[arm.label] for arm in arms]
     panels = {}
     for task in dict.fromkeys(m.task for m in comparison.primaries):
         if curves := cumulative_errors(arms, task, comparison.predictions):
-            panels[f"{task}: error of an image"] = curves
+            panels[f"{task}: error of an image"] = [_named(curve, comparison) for curve in curves]
     if not panels:
         return []
     caption = "Cumulative error on the test images: higher and further left is better."
@@ -129,10 +178,11 @@ def _errors(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
 
 
 def _reliability(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
-    order = [arm.label for arm in arms]
+    order = [comparison.names[arm.label] for arm in arms]
     found = reliability_curves(arms, comparison.predictions)
     if not found:
         return []
+    found = {n: [(_named(c, comparison), e) for c, e in pairs] for n, pairs in found.items()}
     figure = reliability({n: [c for c, _ in pairs] for n, pairs in found.items()}, order)
     errors = "; ".join(
         f"{name}: " + ", ".join(f"{curve.label} {ece:.3f}" for curve, ece in pairs)
@@ -148,7 +198,7 @@ def _reliability(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str
 
 def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
     primaries = {(m.task, m.name): m for m in comparison.primaries}
-    order = [arm.label for arm in arms]
+    order = [comparison.names[arm.label] for arm in arms]
     groups: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for metric in comparison.metrics:
         name, at, group = metric.name.partition("@")
@@ -163,24 +213,23 @@ def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
             if any(summaries):
                 means = [s.mean if s else np.nan for s in summaries]
                 sds = [s.sd if s and s.sd is not None else np.nan for s in summaries]
-                series[arm.label] = (np.array(means), np.array(sds))
+                series[comparison.names[arm.label]] = (np.array(means), np.array(sds))
         if not series:
             continue
-        arrow = w.arrow(primaries[task, name].higher_is_better)
-        figure = grouped_bars(list(keys), series, order, f"{name}{arrow}", f"{task} by {column}")
-        caption = f"{task} {name} by {column}: mean over seeds, whisker ± one standard deviation."
+        metric = primaries[task, name]
+        figure = grouped_bars(list(keys), series, order, measured(metric), f"{task} by {column}")
+        caption = f"{task} {metric_name(name)} by {column}: mean over seeds, whisker ± one standard deviation."
         found.append((_file_name(f"by_{column}_{task}"), caption, figure))
     return found
 
 
 def _cosines(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
-    of_arm = {arm.label: cosines for arm in arms if (cosines := _mean_cosines(arm))}
+    of_arm = {arm.label: cosines for arm in arms if (cosines := mean_cosines(arm))}
     pairs = list(dict.fromkeys(pair for cosines in of_arm.values() for pair in cosines))
     if len(of_arm) > MOST_ARMS and len(pairs) <= MOST_PAIRS:
         matrix = np.array([[c.get(pair, np.nan) for pair in pairs] for c in of_arm.values()])
-        names = display_names(comparison)
         figure = heat_map(
-            [names.get(label, label) for label in of_arm],
+            [comparison.names[label] for label in of_arm],
             [" · ".join(pair) for pair in pairs],
             matrix,
             "Do the tasks' gradients agree?",
@@ -193,29 +242,25 @@ def _cosines(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fi
         return [("cosines", caption, figure)]
     found = []
     for label, values in of_arm.items():
+        if len(values) == 1:
+            continue  # one number is a sentence of the report
         tasks = list(dict.fromkeys(name for pair in values for name in pair))
         matrix = np.full((len(tasks), len(tasks)), np.nan)
         np.fill_diagonal(matrix, 1.0)
         for (a, b), cosine in values.items():
             i, j = tasks.index(a), tasks.index(b)
             matrix[i, j] = matrix[j, i] = cosine
-        figure = heat_map(tasks, tasks, matrix, label, COSINE)
+        figure = heat_map(tasks, tasks, matrix, comparison.names[label], COSINE)
         caption = (
-            f"{label}: mean cosine between the tasks' gradients at the shared features; below "
-            "zero they pull against each other."
+            f"{comparison.names[label]}: mean cosine between the tasks' gradients at the shared "
+            "features; below zero they pull against each other."
         )
         found.append((_file_name(f"cosines_{label}"), caption, figure))
     return found
 
 
-def _mean_cosines(arm: Arm) -> dict[tuple[str, str], float]:
-    values: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for run in arm.runs.values():
-        for key, value in run.metrics.items():
-            parts = key.split("/")
-            if parts[:2] == ["balance", "cosine"] and len(parts) == 4:
-                values[parts[2], parts[3]].append(value)
-    return {pair: float(np.mean(numbers)) for pair, numbers in values.items()}
+def _named(curve: Curve, comparison: Comparison) -> Curve:
+    return replace(curve, label=comparison.names[curve.label])
 
 
 def _file_name(text: str) -> str:

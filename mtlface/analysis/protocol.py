@@ -9,16 +9,9 @@ from typing import Any
 from mtlface.analysis.results import Run, RunTree, UnfinishedRun
 from mtlface.errors import MtlfaceError
 
-# What should be equal between arms for a difference to come from sharing: path → words.
+# What no config says, or says for all arms, and should be equal between arms: path → words.
 SHOULD_AGREE = {
-    "config.trainer.max_epochs": "budget (max_epochs)",
-    "config.patience": "patience of early stopping",
-    "config.backbone.pretrained": "pretraining",
-    "config.data.batch_size": "batch size",
-    "config.data.image_size": "input size",
     "selection.monitor": "what selects the checkpoint",
-    "config.data.limit": "data limit",
-    "model.backbone": "backbone",
     "environment.device": "device",
     "environment.precision": "precision",
     "git": "version of the code (git)",
@@ -56,38 +49,84 @@ class Arm:
         return {s: self.runs[s].metrics[key] for s in self.seeds if key in self.runs[s].metrics}
 
 
-def one_data_set(tree: RunTree, wanted: str | None) -> list[Run]:
-    """Returns the runs of the only data set of the tree, or of the one that was asked for.
+def one_test_set(tree: RunTree, wanted: str | None) -> list[Run]:
+    """Returns the runs of the only test set of the tree, or of the one that was asked for.
+
+    What they were trained on may differ. Where the split comes from the seed, the test images of a
+    seed must be those of all arms.
 
     Args:
         tree: What was read.
-        wanted: A data set's name or the first characters of its fingerprint, or None.
+        wanted: A data set's name, or the first characters of a fingerprint of its images or test
+            images; None for the only one.
 
     Raises:
-        MtlfaceError: The runs come from different data, or none comes from the data asked for.
+        MtlfaceError: The runs were tested on different images or labels, or none on those asked
+            for.
     """
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in tree.runs:
-        groups[(str(run.data.get("name")), str(run.data.get("fingerprint")))].append(run)
-    found = "; ".join(_describe(*key, runs) for key, runs in sorted(groups.items()))
+    groups = _test_sets(tree.runs)
+    found = "; ".join(map(_describe, groups))
     if wanted:
-        groups = {
-            key: runs
-            for key, runs in groups.items()
-            if key[0] == wanted or key[1].startswith(wanted)
-        }
+        groups = [[r for r in runs if _is_called(r, wanted)] for runs in groups]
+        groups = [runs for runs in groups if runs]
         if not groups:
             raise MtlfaceError(f"data={wanted}: no run was made on it. Found {found}.")
     if len(groups) > 1:
-        name, fingerprint = min(groups)
-        same_name = len({key[0] for key in groups}) < len(groups)
-        choice = fingerprint[:12] if same_name else name
+        names = [str(runs[0].data["name"]) for runs in groups]
+        print_of = [str(runs[0].test_set or runs[0].data["fingerprint"])[:12] for runs in groups]
+        choice = print_of[0] if len(set(names)) < len(names) else names[0]
         raise MtlfaceError(
-            f"These runs come from {len(groups)} different data sets and cannot stand in one "
-            f"table: {found}. Compare one at a time: add data={choice} (a name or the start of a "
-            "fingerprint), or point runs= at a folder that holds one of them."
+            f"These runs were tested on {len(groups)} different sets of images and cannot stand in "
+            f"one table: {found}. Compare one at a time: add data={choice} (a name or the start of "
+            "a fingerprint), or point runs= at a folder that holds one of them."
         )
-    return next(iter(groups.values()))
+    _check_labels(groups[0])
+    return groups[0]
+
+
+def _test_sets(runs: Sequence[Run]) -> list[list[Run]]:
+    """Groups of runs that were tested on the same images, seed by seed."""
+    by_images: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_images[str(run.data["name"]), str(run.data["fingerprint"])].append(run)
+    groups: list[list[Run]] = []
+    for (name, _), members in sorted(by_images.items()):
+        seeded: dict[int, set[str | None]] = defaultdict(set)
+        for run in members:
+            seeded[run.seed].add(run.test_set)
+        # Splits from the seed: the same images, drawn anew for each seed, alike in all arms.
+        parts = [members]
+        if any(len(sets) > 1 for sets in seeded.values()):
+            once = dict.fromkeys(run.test_set for run in members)
+            parts = [[r for r in members if r.test_set == test] for test in once]
+        for part in parts:
+            tests = {run.test_set for run in part} - {None}
+            same = (g for g in groups if g[0].data["name"] == name)
+            # Trained on other images, tested on the same ones.
+            joined = next((g for g in same if tests & {run.test_set for run in g}), None)
+            if joined is None:
+                groups.append(list(part))
+            else:
+                joined.extend(part)
+    return groups
+
+
+def _check_labels(runs: Sequence[Run]) -> None:
+    known: dict[tuple[str, str | None], tuple[str, Run]] = {}
+    for run in runs:
+        for task, labels in run.test_labels.items():
+            first, other = known.setdefault((task, run.test_set), (labels, run))
+            if first != labels:
+                raise MtlfaceError(
+                    f"{run.folder} and {other.folder} were tested on the same images with "
+                    f"different labels of {task}: their metrics do not measure the same thing. "
+                    "One of them was run before its label file changed; run it again."
+                )
+
+
+def _is_called(run: Run, wanted: str) -> bool:
+    prints = (str(run.data["fingerprint"]), *(run.test_set or "").split())
+    return run.data["name"] == wanted or any(p.startswith(wanted) for p in prints)
 
 
 def group_arms(runs: Sequence[Run], tree: RunTree) -> tuple[list[Arm], list[str]]:
@@ -173,13 +212,16 @@ def _nulls(arms: Sequence[Arm]) -> list[str]:
     return warnings
 
 
-def _describe(name: str, fingerprint: str, runs: Sequence[Run]) -> str:
-    counts = runs[0].data.get("counts")
+def _describe(runs: Sequence[Run]) -> str:
+    data = runs[0].data
+    counts = data.get("counts")
     counts = counts if isinstance(counts, Mapping) else {}
     sizes = "/".join(f"{n:,}" if isinstance(n, int) else "?" for n in counts.values())
-    kind = runs[0].data.get("root_kind")
     arms = _some(sorted({run.arm for run in runs}))
-    return f"{name} ({kind}, {sizes} pictures, fingerprint {fingerprint[:12]}; arms {arms})"
+    prints = f"fingerprint {str(data['fingerprint'])[:12]}"
+    if test := runs[0].test_set:
+        prints += f", test images {test[:12]}"
+    return f"{data['name']} ({data.get('root_kind')}, {sizes} images, {prints}; arms {arms})"
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

@@ -84,7 +84,7 @@ def published_table(comparison: Comparison) -> Table:
             found = [p for p in known if p.metric == key]
             project = _cite([p for p in found if p.kind == "project"], notes)
             system = _cite(_best([p for p in found if p.kind == "system"], higher), notes)
-            rows.append((arm.label, name, ours, project, system))
+            rows.append((comparison.names[arm.label], name, ours, project, system))
     return Table(
         "Published figures",
         ("arm", "metric", "ours", "original project", "best known"),

@@ -1,43 +1,111 @@
-"""Which single-task arm each arm is compared with, task by task."""
+"""What each arm is compared with, and what such a difference says.
+
+Between an arm of several tasks and its *twin*, the same settings with one of them, the only thing
+that differs is sharing. Between a twin and the named baseline it is the recipe. Against any other
+arm a difference is both at once, and the settings that differ are listed.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from mtlface.analysis.protocol import Arm
+from mtlface.analysis.settings import (
+    Differing,
+    differing,
+    is_matched_twin,
+    is_twin,
+    without_cut,
+)
 from mtlface.errors import MtlfaceError, did_you_mean
 
+Kind = Literal["sharing", "recipe", "recipe + sharing"]
 
-def find_references(
+
+@dataclass(frozen=True)
+class Statement:
+    """An arm against a reference in one task, and what their difference says.
+
+    Attributes:
+        kind: What the difference comes from.
+        differing: The settings behind a recipe.
+        matched: Whether the reference is a twin that had the arm's whole budget.
+    """
+
+    kind: Kind
+    arm: Arm
+    reference: Arm
+    task: str
+    differing: Differing
+    matched: bool = False
+
+
+def find_statements(
     arms: Sequence[Arm], chosen: Mapping[str, str]
-) -> tuple[dict[str, dict[str, Arm]], list[str]]:
-    """Finds each arm's reference for each of its tasks.
+) -> tuple[list[Statement], list[str]]:
+    """Everything that these arms allow to say, each pair once.
 
-    In this order: what the user chose, what the arm's own runs name, the only single-task arm of
-    the task. Several single-task arms of one task are the user's choice to make; none is taken.
+    An arm of several tasks is set against its twins, and against its named baseline where it has no
+    twin. A single-task arm is set against its baseline: what the user chose, what its own runs
+    name, or for an arm that is cut to one task the only other single-task arm of that task.
 
     Args:
         arms: Arms with at least one finished run.
         chosen: Task → arm, from the command line.
 
     Returns:
-        Arm → task → reference arm, and notes on tasks that have none.
+        The statements, sharing first, and notes on tasks that have no reference.
 
     Raises:
         MtlfaceError: `chosen` names a task or an arm that the tree does not have.
     """
     _check(arms, chosen)
     notes: dict[str, None] = {}
-    found: dict[str, dict[str, Arm]] = {}
+    found: dict[tuple[str, str, str], Statement] = {}
+
+    def say(kind: Kind, arm: Arm, other: Arm, task: str, matched: bool = False) -> None:
+        found.setdefault(
+            (arm.label, other.label, task),
+            Statement(kind, arm, other, task, {} if matched else differing(arm, other), matched),
+        )
+
     for arm in arms:
         for task in arm.tasks:
-            reference, note = _reference(arm, task, arms, chosen)
-            if note:
+            baseline, note = _baseline(arm, task, arms, chosen)
+            if len(arm.tasks) == 1:
+                if baseline is not None and baseline is not arm:
+                    say("recipe", arm, baseline, task)
+                continue
+            twins = [a for a in arms if is_twin(a, arm, task)]
+            matched = [a for a in arms if is_matched_twin(a, arm, task)]
+            for twin in twins[:1]:
+                say("sharing", arm, twin, task)
+                if baseline is not None and baseline is not twin:
+                    say("recipe", twin, baseline, task)
+            for twin in matched[:1]:
+                say("sharing", arm, twin, task, matched=True)
+            if not twins and not matched and baseline is not None:
+                # The weight of a loss against others is balancing, and means nothing alone.
+                alike = not differing(arm, baseline)
+                say("sharing" if alike else "recipe + sharing", arm, baseline, task)
+            if not twins and not matched and note:
                 notes[note] = None
-            if reference is not None and reference is not arm:
-                found.setdefault(arm.label, {})[task] = reference
-    return found, list(notes)
+    order: list[Kind] = ["sharing", "recipe + sharing", "recipe"]
+    return sorted(found.values(), key=lambda s: order.index(s.kind)), list(notes)
 
 
-def _reference(
+def references_of(statements: Sequence[Statement]) -> dict[str, dict[str, Arm]]:
+    """Arm of several tasks → task → its twin, or its baseline where it has none."""
+    found: dict[str, dict[str, Arm]] = {}
+    for s in statements:
+        if s.kind != "recipe":
+            found.setdefault(s.arm.label, {}).setdefault(s.task, s.reference)
+    return found
+
+
+def _baseline(
     arm: Arm, task: str, arms: Sequence[Arm], chosen: Mapping[str, str]
 ) -> tuple[Arm | None, str | None]:
     if task in chosen:
@@ -47,23 +115,23 @@ def _reference(
         for run in arm.runs.values()
         if task in (run.content.get("references") or {})
     }
+    singles = [a for a in arms if list(a.tasks) == [task] and without_cut(a)]
     if named:
-        candidates = [a for a in arms if named & _names(a)]
-        reference = _closest(arm, candidates)
-        if reference is not None:
-            return reference, None
+        candidates = [a for a in arms if named & _names(a) and without_cut(a)]
+        baseline = _closest(arm, candidates)
+        if baseline is not None:
+            return baseline, None
         which = ", ".join(sorted(named))
         found = f"{len(candidates)} such arms are" if candidates else "it is not"
         return None, (
             f"{arm.label} names {which} as its single-task arm for {task}, and {found} among these "
             f"runs: no difference is given. Run it, or choose with references.{task}=<arm>."
         )
-    if len(arm.tasks) == 1:
+    if len(arm.tasks) == 1 and without_cut(arm):
         return None, None
-    singles = [a for a in arms if list(a.tasks) == [task]]
-    reference = _closest(arm, singles)
-    if reference is not None:
-        return reference, None
+    baseline = _closest(arm, singles)
+    if baseline is not None:
+        return baseline, None
     if singles:
         names = ", ".join(a.label for a in singles)
         return None, (
@@ -72,7 +140,8 @@ def _reference(
         )
     return None, (
         f"No single-task arm of {task} is among these runs, so nothing says whether sharing helped "
-        f"it: train one with the same budget, or choose an arm with references.{task}=<arm>."
+        f"it: train the arm's twin (only={task}, or twins=true for a sweep), or choose an arm with "
+        f"references.{task}=<arm>."
     )
 
 

@@ -2,11 +2,17 @@
 
 import csv
 import io
+import os
 import re
+import shlex
 from base64 import b64encode
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -19,12 +25,17 @@ from rich.table import Table as RichTable
 from mtlface import __version__
 from mtlface.analysis import tables as t
 from mtlface.analysis import wording as w
+from mtlface.analysis.answer import answer_line, question
 from mtlface.analysis.comparison import Comparison
 from mtlface.analysis.cost import cost_against_single_table, cost_table
 from mtlface.analysis.crossed import Estimate
 from mtlface.analysis.differences import Difference
 from mtlface.analysis.figures import Drawn
+from mtlface.analysis.gradients import gradients
+from mtlface.analysis.latex import write_latex
 from mtlface.analysis.published import published_table
+from mtlface.analysis.references import Kind
+from mtlface.analysis.settings import common_table, settings_table
 from mtlface.analysis.table import WORDS, Table
 from mtlface.atomic import write_text
 from mtlface.errors import MtlfaceError
@@ -37,7 +48,18 @@ DEMO = (
 )
 CSV_COLUMNS = [
     *("arm", "task", "metric", "higher_is_better", "primary", "n", "mean", "sd"),
-    *("constant_predictor", "reference", "pairs", "seeds", "difference", "sample", "units"),
+    *(
+        "constant_predictor",
+        "statement",
+        "reference",
+        "same_budget",
+        "differs_in",
+        "pairs",
+        "seeds",
+        "difference",
+        "sample",
+        "units",
+    ),
     *("low", "high", "df", "p", "p_holm", "q", "seeds_low", "seeds_high", "seeds_p"),
     *("effect", "benefit_percent", "collapsed", "verdict"),
 ]
@@ -63,11 +85,27 @@ def headline(comparison: Comparison) -> str:
     )
 
 
-def verdicts(comparison: Comparison) -> list[tuple[Difference, str, str]]:
-    """Every verdict in words with the numbers behind it, task by task."""
+@dataclass(frozen=True)
+class Card:
+    """One verdict as a card: its kind (`sharing`, `recipe`, …), the answer and the numbers."""
+
+    kind: Kind
+    answer: str
+    words: str
+    numbers: str
+
+
+def cards(comparison: Comparison) -> list[Card]:
+    """Every verdict in words with the numbers behind it: sharing first, task by task."""
     order = {m.task: i for i, m in enumerate(comparison.primaries)}
-    found = sorted(comparison.verdicts, key=lambda d: order[d.metric.task])
-    return [(d, *w.sentence(d, comparison.decimals(d.metric))) for d in found]
+    kinds = list(t.DIFFERENCES)
+    found = sorted(
+        comparison.verdicts, key=lambda d: (kinds.index(d.kind), order[d.metric.task], d.matched)
+    )
+    return [
+        Card(d.kind, d.answer, *w.sentence(d, comparison.decimals(d.metric), comparison.names))
+        for d in found
+    ]
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -86,13 +124,27 @@ def all_tables(comparison: Comparison) -> list[Table]:
     tables = [
         *([t.tally_table(comparison)] if comparison.has_many_verdicts else []),
         *t.main_tables(comparison),
-        t.differences_table(comparison),
+        *(t.differences_table(comparison, kind) for kind in t.DIFFERENCES),
+        t.differing_table(comparison),
         t.collapse_table(comparison),
         t.overall_table(comparison),
         *(t.candidates_table(tuning) for tuning in comparison.tunings),
         published_table(comparison),
-        cost_table(comparison.costs),
-        cost_against_single_table(comparison.costs_against_single),
+        cost_table(comparison.costs, comparison.names),
+        cost_against_single_table(comparison.costs_against_single, comparison.names),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def more_tables(comparison: Comparison) -> list[Table]:
+    """What the files have and a terminal has no room for."""
+    arms = [arm for arm in comparison.arms if arm.runs]
+    tables = [
+        settings_table(arms, comparison.names),
+        t.own_best_table(comparison),
+        t.condition_table(comparison),
+        t.secondary_table(comparison),
+        common_table(arms),
     ]
     return [table for table in tables if table.rows]
 
@@ -100,16 +152,21 @@ def all_tables(comparison: Comparison) -> list[Table]:
 def print_report(comparison: Comparison, console: Console) -> None:
     """Prints the tables that a terminal of 100 columns can show, then verdicts and notes."""
     console.print(f"[bold]{escape(headline(comparison))}[/bold]")
+    console.print(Panel(escape(answer_line(comparison)), style="bold", expand=True))
     if comparison.is_demo:
         console.print(Panel(DEMO, style="bold yellow", expand=True))
     for table in all_tables(comparison):
         _print_table(table, console)
     # Many verdicts stand counted in a table above, and one by one in the files.
-    if (found := verdicts(comparison)) and not comparison.has_many_verdicts:
+    if (found := cards(comparison)) and not comparison.has_many_verdicts:
         console.print("[bold]Verdicts[/bold]")
-        for difference, words, numbers in found:
-            words = f"[{STYLES.get(difference.answer, 'bold')}]{escape(words)}[/]"
-            console.print(f"• {words} {escape(numbers)}", highlight=False)
+        for card in found:
+            words = f"[{STYLES.get(card.answer, 'bold')}]{escape(card.words)}[/]"
+            console.print(
+                f"• {t.TITLES[card.kind]}, {words} {escape(card.numbers)}", highlight=False
+            )
+    for sentence in gradients(comparison):
+        console.print(f"• {escape(sentence)}", highlight=False)
     for note in notes(comparison):
         console.print(f"[bold yellow]note[/bold yellow] {escape(note)}")
 
@@ -137,14 +194,16 @@ def print_plan(comparison: Comparison, tests: int, console: Console) -> None:
 
 
 def write_csv(comparison: Comparison, path: Path) -> None:
-    """One row an arm and metric, full precision; Δm stands under task `all`.
+    """One row per arm, metric and reference, full precision; Δm stands under task `all`.
 
     So do the validation scores of the candidates of a tuned arm, each under its own name.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    differences = {(d.arm, d.metric): d for d in comparison.differences}
+    differences = defaultdict(list)
+    for d in comparison.differences:
+        differences[d.arm, d.metric].append(d)
     for arm in comparison.arms:
         for metric in comparison.metrics:
             summary = comparison.summaries.get((arm.label, metric.key))
@@ -161,9 +220,8 @@ def write_csv(comparison: Comparison, path: Path) -> None:
                 "sd": summary.sd,
                 "constant_predictor": comparison.trivial.get(metric.key),
             }
-            if d := differences.get((arm.label, metric)):
-                row |= _difference_columns(d)
-            writer.writerow(row)
+            found = [_difference_columns(d) for d in differences[arm.label, metric]]
+            writer.writerows(row | columns for columns in found or [{}])
     for o in comparison.overall:
         row = {"arm": o.arm, "task": "all", "metric": "delta_m", "higher_is_better": True}
         row |= {"primary": False, "n": len(o.seeds), "mean": o.delta_m}
@@ -179,15 +237,17 @@ def write_csv(comparison: Comparison, path: Path) -> None:
 
 def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> None:
     """The report for a repository or a paper's supplement."""
-    parts = ["# Comparison", _md(headline(comparison))]
+    parts = [f"# {question(comparison)}", f"**{_md(answer_line(comparison))}**"]
+    parts.append(_md(headline(comparison)))
     if comparison.is_demo:
         parts.append(f"> **{DEMO}**")
-    if found := verdicts(comparison):
-        each = ["## Verdicts", "\n".join(f"- **{_md(a)}** {_md(b)}" for _, a, b in found)]
-        if not comparison.has_many_verdicts:
-            parts += each
-    extra = [t.condition_table(comparison), t.secondary_table(comparison)]
-    for table in [*all_tables(comparison), *(e for e in extra if e.rows)]:
+    found = cards(comparison)
+    lines = [f"- {t.TITLES[c.kind]}, **{_md(c.words)}** {_md(c.numbers)}" for c in found]
+    lines += [f"- {_md(sentence)}" for sentence in gradients(comparison)]
+    each = ["## Verdicts", "\n".join(lines)] if lines else []
+    if not comparison.has_many_verdicts:
+        parts += each
+    for table in [*all_tables(comparison), *more_tables(comparison)]:
         parts += [f"## {_md(table.title)}", _markdown_table(table)]
         if table.note:
             parts.append(_md(table.note))
@@ -196,13 +256,13 @@ def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -
     if drawn:
         parts.append("## Figures")
         parts += [f"![{d.name}](figures/{d.name}.svg)\n\n{_md(d.caption)}" for d in drawn]
-    if found and comparison.has_many_verdicts:
+    if comparison.has_many_verdicts:
         parts += each
     write_text(path, "\n\n".join(parts) + "\n")
 
 
 def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> None:
-    """One page with everything in it: no script, no font, no file beside it.
+    """One page with everything in it: no script, no font; it links the run folders.
 
     Whatever comes from the runs is escaped.
     """
@@ -211,22 +271,76 @@ def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> No
     figures = [(d, b64encode(d.svg.encode()).decode()) for d in drawn]
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters["breakable"] = _breakable
-    template = environment.from_string(source)
-    every = all_tables(comparison)
-    extra = [t.condition_table(comparison), t.secondary_table(comparison)]
-    page = template.render(
+    page = environment.from_string(source).render(
+        question=question(comparison),
+        answer=answer_line(comparison),
         headline=headline(comparison),
         demo=DEMO if comparison.is_demo else "",
-        verdicts=[(d.answer.split()[0], words, n) for d, words, n in verdicts(comparison)],
+        cards=cards(comparison),
+        titles=t.TITLES,
+        gradients=gradients(comparison),
         many=comparison.has_many_verdicts,
         words=WORDS,
-        tables=every,
-        extra=[table for table in extra if table.rows],
+        tables=all_tables(comparison),
+        extra=more_tables(comparison),
+        runs=run_links(comparison, path.parent),
         figures=figures,
         notes=notes(comparison),
         version=__version__,
     )
     write_text(path, page)
+
+
+def write_tex(comparison: Comparison, path: Path) -> None:
+    """The tables for a paper, with booktabs."""
+    write_latex(all_tables(comparison), answer_line(comparison), path)
+
+
+@dataclass(frozen=True)
+class RunLink:
+    """Where a run lies and what it came from.
+
+    Attributes:
+        folder: As a link from the report.
+        panels: Its images with predictions, as a link; None without any.
+        command: What started it.
+        date: The day on which it ended, UTC.
+    """
+
+    arm: str
+    seed: int
+    folder: str
+    panels: str | None
+    command: str
+    commit: str
+    date: str
+
+
+def run_links(comparison: Comparison, output: Path) -> list[RunLink]:
+    """Every run of the report, arm by arm."""
+    found = []
+    for arm in comparison.arms:
+        for seed in arm.seeds:
+            run = arm.runs[seed]
+            ended = (run.folder / "result.json").stat().st_mtime
+            panels = run.folder / "panels" / "test.png"
+            words = " ".join(shlex.quote(str(word)) for word in run.content.get("overrides") or [])
+            found.append(
+                RunLink(
+                    comparison.names[arm.label],
+                    seed,
+                    _link(run.folder, output),
+                    _link(panels, output) if panels.is_file() else None,
+                    f"python -m mtlface.train {words}".strip(),
+                    str(run.content.get("git") or "unknown"),
+                    datetime.fromtimestamp(ended, UTC).date().isoformat(),
+                )
+            )
+    return found
+
+
+def _link(path: Path, output: Path) -> str:
+    return quote(os.path.relpath(path.resolve(), output.resolve()))
 
 
 def _print_table(table: Table, console: Console) -> None:
@@ -271,7 +385,10 @@ def _rich_cell(column: str, cell: str, longest: int) -> str:
 
 def _difference_columns(d: Difference) -> dict[str, object]:
     columns: dict[str, object] = {
+        "statement": d.kind,
         "reference": d.reference,
+        "same_budget": d.matched or None,
+        "differs_in": " ".join(d.differing),
         "pairs": d.n,
         "seeds": " ".join(map(str, d.seeds)),
         "difference": d.mean,

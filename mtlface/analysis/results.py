@@ -61,6 +61,21 @@ class Run:
         return " ".join(str(of["fingerprint"]) for of in sources.values()) or None
 
     @property
+    def test_labels(self) -> dict[str, str]:
+        """Task → the fingerprint of the test images with its labels."""
+        sources = (self.content.get("evaluated_on") or {}).values()
+        tasks = dict.fromkeys(task for of in sources for task in of.get("labels") or {})
+        return {
+            task: " ".join(of["labels"][task] for of in sources if task in (of.get("labels") or {}))
+            for task in tasks
+        }
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call its experiment."""
+        return str(self.content.get("label") or self.content["experiment"])
+
+    @property
     def data(self) -> Mapping[str, Any]:
         """Name, kind of root, counts and fingerprint of the data."""
         described = next(iter(self.content["trained_on"].values()))

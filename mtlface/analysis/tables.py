@@ -7,14 +7,26 @@ import numpy as np
 from mtlface.analysis import wording as w
 from mtlface.analysis.comparison import Comparison
 from mtlface.analysis.crossed import mean_squares
-from mtlface.analysis.differences import Metric, collapsed
+from mtlface.analysis.differences import Metric, collapsed, of_images
 from mtlface.analysis.overall import SINGLE
 from mtlface.analysis.planning import plan
+from mtlface.analysis.references import Kind
+from mtlface.analysis.settings import in_words
 from mtlface.analysis.statistics import mean_interval
 from mtlface.analysis.table import Table
 from mtlface.analysis.tuning import Tuning
 
 TRIVIAL = "constant predictor"
+TITLES: dict[Kind, str] = {
+    "sharing": "Sharing",
+    "recipe + sharing": "Recipe + sharing",
+    "recipe": "Recipe",
+}
+DIFFERENCES: dict[Kind, str] = {
+    "sharing": "Sharing: each arm against its single-task twin, paired by seed",
+    "recipe + sharing": "Recipe + sharing: each arm against a single-task arm, paired by seed",
+    "recipe": "Recipe: each twin against the named baseline, paired by seed",
+}
 TASKS_A_TABLE = 3  # what fits into 100 columns beside the arms' names
 
 
@@ -27,23 +39,16 @@ def main_tables(comparison: Comparison) -> list[Table]:
     return [_main_table(comparison, chunk, first=i == 0) for i, chunk in enumerate(chunks)]
 
 
-def display_names(comparison: Comparison) -> dict[str, str]:
-    """Arm → what it is called where all compared arms stand together."""
-    chosen = {tuning.chosen.label for tuning in comparison.tunings}
-    arms = [d.arm for d in comparison.verdicts if d.arm not in chosen]
-    return w.short_names(arms) | {label: label for label in chosen}
-
-
 def tally_table(comparison: Comparison) -> Table:
     """Which arms lose a task, which keep it, which gain: all verdicts in a few rows."""
-    names = display_names(comparison)
+    names = comparison.names
     rows = []
     for metric in comparison.primaries:
         verdicts = [d for d in comparison.verdicts if d.metric == metric]
         for verdict in ("worse", "undecided", "shown equal", "better", "no verdict"):
             arms = [names[d.arm] for d in verdicts if d.answer == verdict]
             if arms:
-                task = f"{metric.task} {metric.name}{w.arrow(metric.higher_is_better)}"
+                task = w.measured(metric)
                 share = f"{verdict}: {len(arms)} of {len(verdicts)}"
                 rows.append((task, share, "; ".join(arms)))
     return Table(
@@ -65,24 +70,32 @@ def secondary_table(comparison: Comparison) -> Table:
         for arm in comparison.arms:
             summary = comparison.summaries.get((arm.label, metric.key))
             if summary:
-                name = f"{metric.task}/{metric.name}{w.arrow(metric.higher_is_better)}"
                 trivial = w.number(comparison.trivial.get(metric.key), decimals)
                 rows.append(
-                    (name, arm.label, str(summary.n), w.mean_sd(summary, decimals), trivial)
+                    (
+                        w.measured(metric),
+                        comparison.names[arm.label],
+                        str(summary.n),
+                        w.mean_sd(summary, decimals),
+                        trivial,
+                    )
                 )
     return Table("All other metrics", ("metric", "arm", "n", "mean ± sd", TRIVIAL), tuple(rows))
 
 
-def differences_table(comparison: Comparison) -> Table:
+def differences_table(comparison: Comparison, kind: Kind) -> Table:
     """Each arm against its reference in each task's primary metric, with the answer."""
     rows = []
     order = [m.task for m in comparison.primaries]
-    for d in sorted(comparison.verdicts, key=lambda d: order.index(d.metric.task)):
+    found = [d for d in comparison.verdicts if d.kind == kind]
+    for d in sorted(found, key=lambda d: order.index(d.metric.task)):
         decimals = comparison.decimals(d.metric)
+        reference = comparison.names[d.reference]
         rows.append(
             (
-                f"{d.metric.task} {d.metric.name}{w.arrow(d.metric.higher_is_better)}",
-                d.arm,
+                w.measured(d.metric),
+                comparison.names[d.arm],
+                f"{reference} (same whole budget)" if d.matched else reference,
                 w.sample(d).replace(" seeds", "").replace(" seed", ""),
                 w.number(d.mean, decimals, signed=True),
                 w.interval(d.estimate.interval if d.estimate else None, decimals),
@@ -93,17 +106,31 @@ def differences_table(comparison: Comparison) -> Table:
             )
         )
     return Table(
-        "Difference to the single-task arm, paired by seed",
+        DIFFERENCES[kind],
         (
-            *("task", "arm", "n", "difference", "95 % interval", "these test images"),
-            *("Holm p", "q", "verdict"),
+            *("task", "arm", "reference", "n", "difference", "95 % interval"),
+            *("these test images", "Holm p", "q", "verdict"),
         ),
         tuple(rows),
         "The 95 % interval is for new seeds and new images; the one of these test images counts "
-        "the seeds alone. Holm's p is corrected over all rows, and decides; q (Benjamini and "
-        "Hochberg) says what to follow up. Shown equal: the 90 % interval lies within the smallest "
-        "effect of interest. ↑ higher is better, ↓ lower is better.",
-        frozenset({"these test images", "q"}),
+        "the seeds alone. Holm's p is corrected over all verdicts of the report, and decides; q "
+        "(Benjamini and Hochberg) says what to follow up. Shown equal: the 90 % interval lies "
+        "within the smallest effect of interest. ↑ higher is better, ↓ lower is better.",
+        frozenset({"these test images", "q", "reference"}),
+    )
+
+
+def differing_table(comparison: Comparison) -> Table:
+    """The settings behind each difference that is not sharing alone."""
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}
+    for d in comparison.verdicts:
+        if d.differing:
+            pair = comparison.names[d.arm], comparison.names[d.reference]
+            rows[pair] = (*pair, in_words(d.differing, most=len(d.differing)))
+    return Table(
+        "What a recipe is: the settings in which an arm and its reference differ",
+        ("arm", "reference", "settings (arm and reference)"),
+        tuple(rows.values()),
     )
 
 
@@ -117,7 +144,7 @@ def collapse_table(comparison: Comparison) -> Table:
                 decimals = comparison.decimals(metric)
                 rows[arm.label, metric.task] = (
                     metric.task,
-                    arm.label,
+                    comparison.names[arm.label],
                     f"{len(failed)} of {len(seeds)}",
                     ", ".join(map(str, failed)),
                     w.number(comparison.trivial.get(metric.key), decimals),
@@ -146,7 +173,7 @@ def overall_table(comparison: Comparison) -> Table:
         without = w.number(o.without_influential, 2, signed=True)
         rows.append(
             (
-                o.arm,
+                comparison.names[o.arm],
                 str(len(o.seeds)),
                 w.number(o.delta_m, 2, signed=True),
                 w.interval(o.estimate.interval if o.estimate else None, 2),
@@ -201,28 +228,34 @@ def candidates_table(tuning: Tuning) -> Table:
 
 def _main_table(comparison: Comparison, metrics: Sequence[Metric], *, first: bool) -> Table:
     rows = []
+    alone = all(len(arm.seeds) == 1 for arm in comparison.arms if arm.runs)
     for arm in comparison.arms:
         summaries = [comparison.summaries.get((arm.label, m.key)) for m in metrics]
         if arm.runs and not any(summaries):
             continue
+        name = comparison.names[arm.label]
         if not arm.runs:
             failed = sum(1 for u in arm.unfinished if u.error)
             status = f"{failed} failed" if failed else f"{len(arm.unfinished)} unfinished"
-            rows.append((arm.label, "0", *([status] * len(metrics))))
+            rows.append((name, "0", *([status] * len(metrics))))
             continue
         cells = []
         for metric, summary in zip(metrics, summaries, strict=True):
-            text = w.mean_sd(summary, comparison.decimals(metric))
+            decimals = comparison.decimals(metric)
+            text = w.mean_sd(summary, decimals)
+            ends = of_images(arm, metric, comparison.predictions) if alone else None
+            if ends:
+                text += f" {w.interval(ends, decimals)}".replace("+", "")
             fewer = summary is not None and summary.n != len(arm.seeds)
             cells.append(f"{text} (n={summary.n})" if fewer and summary else text)
-        rows.append((arm.label, str(len(arm.seeds)), *cells))
+        rows.append((name, str(len(arm.seeds)), *cells))
     trivial = [w.number(comparison.trivial.get(m.key), comparison.decimals(m)) for m in metrics]
     if any(cell != w.ABSENT for cell in trivial):
         rows.append((TRIVIAL, w.ABSENT, *trivial))
-    names = [f"{m.task} {m.name}{w.arrow(m.higher_is_better)}" for m in metrics]
+    spread = "95 % interval over test images" if alone else "mean ± standard deviation over seeds"
     return Table(
-        "Test metrics, mean ± standard deviation over seeds" + ("" if first else " (continued)"),
-        ("arm", "n", *names),
+        f"Test metrics, {spread}" + ("" if first else " (continued)"),
+        ("arm", "n", *(w.measured(m) for m in metrics)),
         tuple(rows),
         f"{TRIVIAL}: always the most frequent class, the mean value or the mean points."
         if trivial and first
@@ -235,6 +268,44 @@ def _is_across_tasks(comparison: Comparison, metric: Metric) -> bool:
         metric.higher_is_better is not None
         and "@" not in metric.name
         and all(metric.task not in arm.tasks for arm in comparison.arms if arm.runs)
+    )
+
+
+def own_best_table(comparison: Comparison) -> Table:
+    """What one checkpoint for all tasks costs: each task at its own best epoch, on validation."""
+    rows = []
+    for arm in comparison.arms:
+        for metric in comparison.primaries:
+            found = [
+                best
+                for seed in arm.seeds
+                if (
+                    best := (arm.runs[seed].lookup("selection.each_task_best") or {}).get(
+                        metric.task
+                    )
+                )
+            ]
+            pairs = [(b["value"], b["at_chosen"]) for b in found if b.get("at_chosen") is not None]
+            if not pairs or len(arm.tasks) < 2:
+                continue
+            own, chosen = np.array(pairs, dtype=np.float64).T
+            decimals = w.decimals_for([*own, *chosen])
+            rows.append(
+                (
+                    w.measured(metric),
+                    comparison.names[arm.label],
+                    str(len(pairs)),
+                    w.number(float(chosen.mean()), decimals),
+                    w.number(float(own.mean()), decimals),
+                    w.number(float((chosen - own).mean()), decimals, signed=True),
+                )
+            )
+    return Table(
+        "One checkpoint for all tasks: validation at the chosen epoch and at each task's own best",
+        ("task", "arm", "n", "chosen epoch", "own best epoch", "price"),
+        tuple(rows),
+        "A single-task arm chooses its best epoch for itself alone; an arm of several tasks pays "
+        "this price for one network.",
     )
 
 
@@ -253,9 +324,9 @@ def condition_table(comparison: Comparison) -> Table:
                 ends = mean_interval(values)
                 rows.append(
                     (
-                        f"{metric.task} {name}{w.arrow(metric.higher_is_better)}",
+                        f"{metric.task} {w.metric_name(name)}{w.arrow(metric.higher_is_better)}",
                         group.replace("=", " = "),
-                        arm.label,
+                        comparison.names[arm.label],
                         str(len(values)),
                         w.mean_sd(comparison.summaries[arm.label, metric.key], decimals),
                         w.interval(ends, decimals).replace("+", ""),
@@ -278,8 +349,8 @@ def plan_table(comparison: Comparison, tests: int) -> Table:
         low, high = (w.number(end, decimals) for end in p.sd_interval)
         rows.append(
             (
-                f"{d.metric.task} {d.metric.name}",
-                d.arm,
+                w.measured(d.metric),
+                comparison.names[d.arm],
                 str(d.n),
                 w.effect_text(d),
                 f"{w.number(sd, decimals)} [{low}, {high}]",

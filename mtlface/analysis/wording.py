@@ -1,16 +1,36 @@
 """Numbers and verdicts as a reader sees them."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from mtlface.analysis.crossed import Interval
 from mtlface.analysis.decisions import ALPHA
-from mtlface.analysis.differences import FEWEST_SEEDS, Difference
+from mtlface.analysis.differences import FEWEST_SEEDS, Difference, Metric
 from mtlface.analysis.planning import MOST_SEEDS
+from mtlface.analysis.protocol import Arm
+from mtlface.analysis.settings import in_words
 from mtlface.analysis.statistics import Summary
 from mtlface.analysis.tuning import Tuning
 
 ABSENT = "–"
+METRICS = {
+    "nme": "NME",
+    "nme_image": "NME by image side",
+    "auc08": "AUC@0.08",
+    "fr08": "failures@0.08",
+    "mse_px": "MSE (px²)",
+    "mse": "MSE",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "cs5": "CS@5",
+    "auroc": "AUROC",
+    "f1": "F1",
+    "f1_macro": "macro F1",
+    "top1": "top-1",
+    "gallery_top1": "gallery top-1",
+    "verification_auc": "verification AUC",
+}
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -50,13 +70,42 @@ def interval(ends: Interval | None, decimals: int) -> str:
     return "[" + ", ".join(number(end, decimals, signed=True) for end in ends) + "]"
 
 
-def short_names(labels: Sequence[str]) -> dict[str, str]:
-    """Arm → its changes alone, where all changed arms are of one experiment; else its name."""
-    experiments = {label.partition(",")[0] for label in labels if "," in label}
-    if len(experiments) != 1:
-        return {label: label for label in labels}
-    prefix = experiments.pop() + ","
-    return {label: label.removeprefix(prefix) for label in labels}
+def display_names(arms: Sequence[Arm], compared: Sequence[str] = ()) -> dict[str, str]:
+    """What tables and figures call each arm; names that would be equal stay as they are.
+
+    An experiment goes by its `label`; an arm cut to one task says so: `S0d · gender alone`.
+
+    Args:
+        arms: All arms of the report.
+        compared: Labels of many compared arms: those of one experiment are told apart by their
+            changes alone.
+    """
+    experiments = {label.partition(",")[0] for label in compared if "," in label}
+    found = {}
+    for arm in arms:
+        words = [word for word in arm.changes.split(",") if word]
+        alone = next((word[5:] for word in words if word.startswith("only=")), None)
+        rest = ",".join(word for word in words if not word.startswith("only="))
+        name = next((run.label for run in arm.runs.values()), arm.label)
+        if arm.label in compared and len(experiments) == 1 and rest and alone is None:
+            name, rest = rest, ""
+        name = f"{name}, {rest}" if rest else name
+        found[arm.label] = f"{name} · {alone} alone" if alone else name
+    counts = Counter(found.values())
+    return {label: name if counts[name] == 1 else label for label, name in found.items()}
+
+
+def metric_name(name: str) -> str:
+    """What people call a metric: `nme` is NME."""
+    plain, at, group = name.partition("@")
+    whole, slash, part = plain.partition("/")
+    shown = METRICS.get(whole, whole.replace("_", " "))
+    return f"{shown}{slash}{part}{at}{group}"
+
+
+def measured(metric: Metric) -> str:
+    """A task with its metric and which way is better: `landmarks NME ↓`."""
+    return f"{metric.task} {metric_name(metric.name)}{arrow(metric.higher_is_better)}"
 
 
 def p_value(p: float | None) -> str:
@@ -108,40 +157,92 @@ def sample(difference: Difference) -> str:
     return f"{seeds} × {images} {'people' if people else 'images'}"
 
 
-def sentence(difference: Difference, decimals: int) -> tuple[str, str]:
+def change(d: Difference) -> str:
+    """The difference in a unit that reads: points of a share, percent of an error; good is up."""
+    return _in_unit(d, d.mean)
+
+
+def change_interval(d: Difference) -> str:
+    """Its interval in the same unit, or nothing: `[+0.9, +3.8]`."""
+    if d.estimate is None:
+        return ""
+    factor, _ = _unit(d)
+    ends = sorted(factor * end for end in d.estimate.interval)
+    decimals = decimals_for([max(map(abs, ends)) * 10])
+    return f"[{', '.join(number(end, decimals, signed=True) for end in ends)}]"
+
+
+def phrase(d: Difference) -> str:
+    """An answer for the line at the top: `landmarks better by 2.4 % [+0.9, +3.8]`."""
+    task = d.metric.task
+    if d.answer == "shown equal":
+        return f"{task} shown equal ({effect_text(d)})"
+    if d.answer in ("better", "worse"):
+        size = _in_unit(d, abs(d.mean) * d.metric.sign).lstrip("+" + MINUS)
+        return f"{task} {d.answer} by {size} {change_interval(d)}"
+    if d.answer == "no verdict":
+        return f"{task} no verdict ({change(d)})"
+    return f"{task} {d.answer} ({change(d)} {change_interval(d)})"
+
+
+def sentence(difference: Difference, decimals: int, names: Mapping[str, str]) -> tuple[str, str]:
     """One task's answer in words, and the numbers behind it."""
     d = difference
-    words = f"{d.metric.task}: {_says(d)}."
-    numbers = f"{d.metric.name} {number(d.mean, decimals, signed=True)}"
+    words = f"{d.metric.task}: {_says(d, names)}."
+    numbers = f"{metric_name(d.metric.name)} {number(d.mean, decimals, signed=True)}"
     if d.estimate is None:
-        return words, f"{numbers}, n = {d.n}. {_why_none(d)}"
-    numbers += (
-        f", 95 % interval {interval(d.estimate.interval, decimals)} {SCOPE[d.basis]} "
-        f"({sample(d)}); Holm p {_equals(d.p_holm)}, q {_equals(d.q)}."
-    )
+        numbers = f"{numbers}, n = {d.n}. {_why_none(d)}"
+    else:
+        numbers += (
+            f", 95 % interval {interval(d.estimate.interval, decimals)} {SCOPE[d.basis]} "
+            f"({sample(d)}); Holm p {_equals(d.p_holm)}, q {_equals(d.q)}."
+        )
     if d.basis == "seeds and images" and d.pairs:
         numbers += f" On these test images alone: {interval(d.pairs.interval, decimals)}."
     if d.answer == "undecided" and d.p is not None and d.p < ALPHA:
         numbers += " This test alone says more; the report's family of tests does not."
-    return words, " ".join([numbers, *_collapses(d)])
+    if d.answer == "depends on the budget":
+        numbers += " The twin of the same epochs and the one of the same whole budget disagree."
+    if d.differing:
+        numbers += f" They differ in {in_words(d.differing)}."
+    return words, " ".join([numbers, *_collapses(d, names)])
 
 
-def _says(d: Difference) -> str:
-    seed = " — one seed: another training may turn it round" if d.basis == "images" else ""
+def _unit(d: Difference) -> tuple[float, str]:
+    """What the metric's unit is multiplied by so that up is good, and what it is called then."""
+    if d.metric.higher_is_better:
+        return 100.0, " pt"
+    return (-100.0 / abs(d.base), " %") if d.base else (-1.0, "")
+
+
+def _in_unit(d: Difference, value: float) -> str:
+    factor, unit = _unit(d)
+    shown = factor * value
+    return number(shown, decimals_for([abs(shown) * 10]), signed=True) + unit
+
+
+def _says(d: Difference, names: Mapping[str, str]) -> str:
+    seed = "; one seed, and another training may turn it round" if d.basis == "images" else ""
+    arm, reference = names[d.arm], names[d.reference]
+    if d.matched:
+        reference += " (same whole budget)"
     if d.answer == "no verdict":
-        return f"no verdict on {d.arm} against {d.reference}"
+        return f"no verdict on {arm} against {reference}"
     if d.answer == "undecided":
-        return f"undecided between {d.arm} and {d.reference} at n = {d.n}{seed}"
+        return f"undecided between {arm} and {reference} at n = {d.n}{seed}"
+    if d.answer == "depends on the budget":
+        return f"whether {arm} is better than {reference} depends on the budget"
     if d.answer == "shown equal":
-        return f"{d.arm} and {d.reference} are shown equal within {effect_text(d)}{seed}"
+        return f"{arm} and {reference} are shown equal within {effect_text(d)}{seed}"
     small = f", by less than {effect_text(d)[1:]}" if d.equal else ""
-    return f"{d.arm} is {d.answer} than {d.reference}{small}{seed}"
+    return f"{arm} is {d.answer} than {reference}{small}{seed}"
 
 
-def _collapses(d: Difference) -> list[str]:
+def _collapses(d: Difference, names: Mapping[str, str]) -> list[str]:
     """Which seeds learnt nothing: their mean with the others is no typical training."""
     return [
-        f"{len(seeds)} of {d.n} seeds of {arm} are no better than the constant predictor "
+        f"{len(seeds)} of {many(d.n, 'seed')} of {names[arm]} "
+        f"{'is' if len(seeds) == 1 else 'are'} no better than the constant predictor "
         f"({', '.join(map(str, seeds))})."
         for arm, seeds in d.collapsed.items()
     ]

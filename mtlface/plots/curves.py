@@ -14,6 +14,7 @@ from mtlface.plots import style as s
 from mtlface.plots.labels import wrap_name
 
 Array = NDArray[np.float64]
+FLAT = 10  # from this ratio of the largest value to the upper quartile on, the axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def _panels(
                 _line(axes, curve, order.index(curve.label))
             axes.set_title(name)
             axes.margins(x=0.01)
+            if xlabel and _flattened(curves):
+                axes.set_yscale("log")
             if xlabel:
                 axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         if xlabel:
@@ -106,6 +109,15 @@ def _panels(
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=1, handlelength=3)
     return figure
+
+
+def _flattened(curves: Sequence[Curve]) -> bool:
+    """Whether a few high values (the first epochs) would press all others onto the axis."""
+    values = np.concatenate([curve.y for curve in curves])
+    values = values[np.isfinite(values)]
+    if not len(values) or values.min() <= 0:
+        return False
+    return bool(values.max() > FLAT * np.quantile(values, 0.75))
 
 
 def _line(axes: Any, curve: Curve, i: int) -> None:

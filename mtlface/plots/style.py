@@ -24,10 +24,17 @@ OKABE_ITO = (
     "#F0E442",
 )
 GREY = "#6B6B6B"
+BARS = "#B9D3E6"
 BETTER, WORSE, EQUAL, UNDECIDED = OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[2], GREY
 MARKERS = "osD^vPX*"
 LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
+# What figures are saved as, without the time, so that the same numbers give the same bytes.
+FORMATS: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "png": {},
+    "pdf": {"CreationDate": None, "Producer": None},
+}
 WIDTH = 5.6  # inches: on a phone the text is still as large as the text around it
 
 _RC: dict[Any, Any] = {
@@ -94,12 +101,12 @@ def dashes(index: int) -> Any:
 
 
 def save(figure: Figure, stem: Path) -> str:
-    """Writes `<stem>.svg` and `<stem>.png` (200 dpi) and returns the SVG as text."""
+    """Writes `<stem>.svg`, `.pdf` and `.png` (200 dpi) and returns the SVG as text."""
     drawn = {}
     with style():
         figure.draw_without_rendering()
         figure.set_layout_engine(None)  # laid out once, not again for each format
-        for kind, metadata in (("svg", {"Date": None}), ("png", {})):
+        for kind, metadata in FORMATS.items():
             buffer = BytesIO()
             figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
             drawn[kind] = buffer.getvalue()
