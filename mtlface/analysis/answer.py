@@ -22,7 +22,7 @@ def answer_line(comparison: Comparison) -> str:
         return "Nothing here says whether sharing helped: no arm has a reference (see the notes)."
     if not any(d.kind == "sharing" for d in verdicts):
         parts.append("What sharing alone does is not known here: the arms have no twins")
-    seeds = min(d.n for d in verdicts)
+    seeds = _usual_n(verdicts)
     caveat = {
         1: "One seed cannot tell; of these networks alone: ",
         2: "Two seeds give no verdict. ",
@@ -39,6 +39,18 @@ def question(comparison: Comparison) -> str:
     return "Did recipe and sharing help?" if "recipe + sharing" in kinds else "Comparison"
 
 
+def _phrase(comparison: Comparison, d: Difference) -> str:
+    text = w.phrase(d)
+    if d.n != _usual_n(comparison.verdicts):
+        text += f" at n = {d.n}"
+    unlearnt = (d.reference, d.metric.task) in comparison.unlearnt
+    return text + (", its reference learnt nothing" if unlearnt else "")
+
+
+def _usual_n(verdicts: Sequence[Difference]) -> int:
+    return Counter(d.n for d in verdicts).most_common(1)[0][0]
+
+
 def _of_kind(comparison: Comparison, verdicts: Sequence[Difference], kind: Kind) -> str:
     found = [d for d in verdicts if d.kind == kind]
     arms = list(dict.fromkeys(d.arm for d in found))
@@ -47,11 +59,11 @@ def _of_kind(comparison: Comparison, verdicts: Sequence[Difference], kind: Kind)
     if len(arms) <= FEW_ARMS and kind != "recipe":
         each = []
         for arm in arms:
-            answers = ", ".join(w.phrase(d) for d in found if d.arm == arm)
+            answers = ", ".join(_phrase(comparison, d) for d in found if d.arm == arm)
             each.append(f"{comparison.names[arm]}: {answers}" if len(arms) > 1 else answers)
         return f"{TITLES[kind]}: {'; '.join(each)}"
     if len(found) <= 2 * FEW_ARMS:
-        pairs = (f"{w.phrase(d)} ({comparison.names[d.arm]})" for d in found)
+        pairs = (f"{_phrase(comparison, d)} ({comparison.names[d.arm]})" for d in found)
         return f"{TITLES[kind]}: {', '.join(pairs)}"
     counts = []
     for task in dict.fromkeys(d.metric.task for d in found):

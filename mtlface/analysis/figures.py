@@ -218,7 +218,7 @@ def _groups(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Fig
             continue
         metric = primaries[task, name]
         figure = grouped_bars(list(keys), series, order, measured(metric), f"{task} by {column}")
-        caption = f"{task} {metric_name(name)} by {column}: mean over seeds, whisker ± one standard deviation."
+        caption = f"{measured(metric)} by {column}: mean over seeds, whisker ± one sd."
         found.append((_file_name(f"by_{column}_{task}"), caption, figure))
     return found
 

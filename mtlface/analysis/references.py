@@ -48,8 +48,9 @@ def find_statements(
     """Everything that these arms allow to say, each pair once.
 
     An arm of several tasks is set against its twins, and against its named baseline where it has no
-    twin. A single-task arm is set against its baseline: what the user chose, what its own runs
-    name, or for an arm that is cut to one task the only other single-task arm of that task.
+    twin. A single-task arm is set against its baseline: what its own runs name, or for an arm that
+    is cut to one task the only other single-task arm of that task. What the user chose stands
+    above all of them.
 
     Args:
         arms: Arms with at least one finished run.
@@ -74,9 +75,9 @@ def find_statements(
     for arm in arms:
         for task in arm.tasks:
             baseline, note = _baseline(arm, task, arms, chosen)
-            if len(arm.tasks) == 1:
+            if len(arm.tasks) == 1 or task in chosen:
                 if baseline is not None and baseline is not arm:
-                    say("recipe", arm, baseline, task)
+                    say(_kind(arm, baseline), arm, baseline, task)
                 continue
             twins = [a for a in arms if is_twin(a, arm, task)]
             matched = [a for a in arms if is_matched_twin(a, arm, task)]
@@ -87,9 +88,7 @@ def find_statements(
             for twin in matched[:1]:
                 say("sharing", arm, twin, task, matched=True)
             if not twins and not matched and baseline is not None:
-                # The weight of a loss against others is balancing, and means nothing alone.
-                alike = not differing(arm, baseline)
-                say("sharing" if alike else "recipe + sharing", arm, baseline, task)
+                say(_kind(arm, baseline), arm, baseline, task)
             if not twins and not matched and note:
                 notes[note] = None
     order: list[Kind] = ["sharing", "recipe + sharing", "recipe"]
@@ -97,12 +96,19 @@ def find_statements(
 
 
 def references_of(statements: Sequence[Statement]) -> dict[str, dict[str, Arm]]:
-    """Arm of several tasks → task → its twin, or its baseline where it has none."""
+    """Arm of several tasks → task → its twin, or what it is compared with instead."""
     found: dict[str, dict[str, Arm]] = {}
     for s in statements:
-        if s.kind != "recipe":
+        if len(s.arm.tasks) > 1:
             found.setdefault(s.arm.label, {}).setdefault(s.task, s.reference)
     return found
+
+
+def _kind(arm: Arm, reference: Arm) -> Kind:
+    if len(arm.tasks) == 1 or len(reference.tasks) > 1:
+        return "recipe"
+    # The weight of a loss against others is balancing, and means nothing alone.
+    return "recipe + sharing" if differing(arm, reference) else "sharing"
 
 
 def _baseline(

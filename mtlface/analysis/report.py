@@ -42,8 +42,8 @@ from mtlface.errors import MtlfaceError
 from mtlface.plots.labels import wrap_name
 
 DEMO = (
-    "RENDERED DEMO FACES: these pictures were drawn by a computer. The numbers show that the "
-    "programme works; they are not comparable with any published figure and say nothing about "
+    "RENDERED DEMO FACES: these images were drawn by a computer. The numbers show that the "
+    "program works; they are not comparable with any published figure and say nothing about "
     "real faces."
 )
 CSV_COLUMNS = [
@@ -80,7 +80,7 @@ def headline(comparison: Comparison) -> str:
     runs = sum(len(arm.runs) for arm in arms)
     seeds = len({seed for arm in arms for seed in arm.runs})
     return (
-        f"{data.get('name')} ({sizes} pictures) · {w.many(len(arms), 'arm')} · "
+        f"{data.get('name')} ({sizes} images) · {w.many(len(arms), 'arm')} · "
         f"{w.many(seeds, 'seed')} · {w.many(runs, 'run')}"
     )
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 # Columns of words; all others are numbers and stand to the right.
 WORDS = {"arm", "task", "verdict", "metric", "group", "instead of", "each task's part %"}
-WORDS |= {"best known", "each task's rank", "choice", "arms", "reference"}
+WORDS |= {"best known", "each task's rank", "choice", "arms", "reference", "setting", "value"}
+WORDS |= {"settings (arm and reference)", "differs from most arms in"}
 
 
 @dataclass(frozen=True)

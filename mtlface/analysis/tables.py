@@ -96,7 +96,7 @@ def differences_table(comparison: Comparison, kind: Kind) -> Table:
                 w.measured(d.metric),
                 comparison.names[d.arm],
                 f"{reference} (same whole budget)" if d.matched else reference,
-                w.sample(d).replace(" seeds", "").replace(" seed", ""),
+                w.short_sample(d),
                 w.number(d.mean, decimals, signed=True),
                 w.interval(d.estimate.interval if d.estimate else None, decimals),
                 w.interval(d.pairs.interval if d.pairs else None, decimals),
@@ -112,10 +112,11 @@ def differences_table(comparison: Comparison, kind: Kind) -> Table:
             *("these test images", "Holm p", "q", "verdict"),
         ),
         tuple(rows),
-        "The 95 % interval is for new seeds and new images; the one of these test images counts "
-        "the seeds alone. Holm's p is corrected over all verdicts of the report, and decides; q "
-        "(Benjamini and Hochberg) says what to follow up. Shown equal: the 90 % interval lies "
-        "within the smallest effect of interest. ↑ higher is better, ↓ lower is better.",
+        "n: seeds × test images, or the people on them. The 95 % interval is for new ones of both; "
+        "the one of these test images counts the seeds alone. Holm's p is corrected over all "
+        "verdicts of the report, and decides; q (Benjamini and Hochberg) says what to follow up. "
+        "Shown equal: the 90 % interval lies within the smallest effect of interest. ↑ higher is "
+        "better, ↓ lower is better.",
         frozenset({"these test images", "q", "reference"}),
     )
 

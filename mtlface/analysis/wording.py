@@ -1,6 +1,7 @@
 """Numbers and verdicts as a reader sees them."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -82,8 +83,11 @@ def display_names(arms: Sequence[Arm], compared: Sequence[str] = ()) -> dict[str
     """
     experiments = {label.partition(",")[0] for label in compared if "," in label}
     found = {}
+    changes = {arm.label: split_changes(arm.changes) for arm in arms}
+    # What the command line set for all of them stands in the table of common settings.
+    common = set.intersection(*map(set, changes.values())) if len(arms) > 1 else set()
     for arm in arms:
-        words = [word for word in arm.changes.split(",") if word]
+        words = [word for word in changes[arm.label] if word not in common]
         alone = next((word[5:] for word in words if word.startswith("only=")), None)
         rest = ",".join(word for word in words if not word.startswith("only="))
         name = next((run.label for run in arm.runs.values()), arm.label)
@@ -93,6 +97,11 @@ def display_names(arms: Sequence[Arm], compared: Sequence[str] = ()) -> dict[str
         found[arm.label] = f"{name} · {alone} alone" if alone else name
     counts = Counter(found.values())
     return {label: name if counts[name] == 1 else label for label, name in found.items()}
+
+
+def split_changes(text: str) -> list[str]:
+    """The changes in an arm's name: `,a=1,b={c:2,d:3}` to `a=1` and `b={c:2,d:3}`."""
+    return [word for word in re.split(r",(?![^\[{(]*[\]})])", text) if word]
 
 
 def metric_name(name: str) -> str:
@@ -144,6 +153,12 @@ def verdict_text(difference: Difference) -> str:
     elif d.answer in ("better", "worse") and d.equal:
         text += f", by less than {effect_text(d)[1:]}"
     return text + " (one seed)" if d.basis == "images" else text
+
+
+def short_sample(d: Difference) -> str:
+    """The same for a narrow column: `5 × 300`."""
+    units = d.estimate.units if d.estimate and d.basis in ("seeds and images", "images") else 0
+    return f"{d.n} × {units:,}" if units else str(d.n)
 
 
 def sample(difference: Difference) -> str:

@@ -27,6 +27,7 @@ NOT_IDENTITY = {
     "where results go and what they are called": (
         "outputs", "group", "name", "label", "arm", "debug", "figures", "references",
     ),
+    "what comparisons take for a difference that matters": ("effects",),
     "how a sweep is planned": ("grids", "twins", "only"),
     "only reaches a run through other keys": ("demo_epochs", "demo_lr", "two_phase", "pretrained"),
     "looks and logs": (

@@ -75,6 +75,7 @@ def record(
         "labels": datamodule.table.labels.to_dict(),
         "tasks": tasks,
         "directions": module.directions,
+        "effects": OmegaConf.to_container(cfg.effects),
         "references": OmegaConf.to_container(cfg.references),
         "trained_on": datamodule.description(),
         "evaluated_on": evaluated_on(cfg.data.name, datamodule, module, found),

@@ -54,6 +54,8 @@ def result(arm: str, seed: int, metrics: dict[str, Any], **changes: Any) -> dict
         },
         "model": {"parameters": 11_200_000, "backbone": "resnet18"},
         "config": {
+            "seed": seed,
+            "tasks": {task: {"loss": "plain"} for task in tasks},
             "data": {"image_size": [64, 64], "batch_size": 32},
             "trainer": {"max_epochs": 8},
         },

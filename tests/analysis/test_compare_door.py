@@ -21,9 +21,10 @@ def test_a_sweep_gives_all_files_and_a_table_of_100_columns(sweep, capsys):
     assert "celeba_landmarks_gender_improved is better than celeba_gender" in printed
     assert "constant predictor" in printed
     html = (sweep / "comparison.html").read_text()
-    names = ("differences", "learning_curves", "cumulative_error", "reliability")
-    for name in (*names, "by_condition_gender", "cosines_celeba_landmarks_gender"):
+    names = ("differences", "absolute", "learning_curves", "cumulative_error", "reliability")
+    for name in (*names, "by_condition_gender"):
         assert (sweep / f"figures/{name}.svg").read_text().startswith("<?xml")
+        assert (sweep / f"figures/{name}.pdf").read_bytes()[:4] == b"%PDF"
         assert (sweep / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert f'alt="{name}"' in html
         assert f"figures/{name}.svg" in (sweep / "comparison.md").read_text()

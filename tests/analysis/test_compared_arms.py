@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ from scipy import stats
 from sklearn import metrics as sk
 from statsmodels.stats.multitest import multipletests
 
+from mtlface.analysis.answer import answer_line, question
 from mtlface.analysis.comparison import compare
 from mtlface.analysis.crossed import crossed
 from mtlface.analysis.overall import SINGLE
@@ -291,24 +294,31 @@ def test_a_plan_without_a_pilot_or_a_sweep_is_an_error(tmp_path, run_writer, wor
         main([f"runs={tmp_path}", words])
 
 
+def recipe(name):
+    """Settings of an arm's own, so that nothing is its twin."""
+    return {"config.backbone": name}
+
+
 def test_two_single_task_arms_of_a_task_are_the_users_choice(tmp_path, run_writer):
     for seed in range(3):
-        run_writer("small", seed, metrics(gender=0.6 + seed / 100))
-        run_writer("large", seed, metrics(gender=0.7 + seed / 90))
-        run_writer("both", seed, metrics(gender=0.8 + seed / 80, landmarks=0.1))
+        run_writer("small", seed, metrics(gender=0.6 + seed / 100), **recipe("small"))
+        run_writer("large", seed, metrics(gender=0.7 + seed / 90), **recipe("large"))
+        run_writer("both", seed, metrics(gender=0.8 + seed / 80, landmarks=0.1), **recipe("both"))
     tree = read_runs([tmp_path])
     undecided = compare(tree)
     assert undecided.verdicts == []
     assert any("references.gender=<arm>" in note for note in undecided.notes)
-    chosen = {d.arm: d.reference for d in compare(tree, references={"gender": "large"}).verdicts}
-    assert chosen == {"small": "large", "both": "large"}
+    found = {
+        (d.kind, d.arm): d.reference for d in compare(tree, references={"gender": "large"}).verdicts
+    }
+    assert found == {("recipe", "small"): "large", ("recipe + sharing", "both"): "large"}
 
 
 def test_a_run_may_name_its_reference(tmp_path, run_writer):
     for seed in range(3):
-        run_writer("small", seed, metrics(gender=0.6))
-        run_writer("large", seed, metrics(gender=0.7))
-        names = {"references": {"gender": "small"}}
+        run_writer("small", seed, metrics(gender=0.6), **recipe("small"))
+        run_writer("large", seed, metrics(gender=0.7), **recipe("large"))
+        names = {"references": {"gender": "small"}, **recipe("both")}
         run_writer("both", seed, metrics(gender=0.8, landmarks=0.1), **names)
     assert [d.reference for d in compare(read_runs([tmp_path])).verdicts] == ["small"]
 
@@ -316,7 +326,7 @@ def test_a_run_may_name_its_reference(tmp_path, run_writer):
 def test_a_changed_arm_is_set_against_the_reference_with_the_same_changes(tmp_path, run_writer):
     names = {"references": {"gender": "single"}}
     for change in ("", ",lr=0.1"):
-        run_writer(f"single{change}", 0, metrics(gender=0.6), experiment="single")
+        run_writer(f"single{change}", 0, metrics(gender=0.6), experiment="single", **recipe("s"))
         run_writer(
             f"both{change}", 0, metrics(gender=0.8, landmarks=0.1), experiment="both", **names
         )
@@ -324,6 +334,102 @@ def test_a_changed_arm_is_set_against_the_reference_with_the_same_changes(tmp_pa
     run_writer(other, 0, metrics(gender=0.8, landmarks=0.1), experiment="both", **names)
     found = {d.arm: d.reference for d in compare(read_runs([tmp_path])).verdicts}
     assert found == {"both": "single", "both,lr=0.1": "single,lr=0.1", other: "single"}
+
+
+def twins(run_writer, match=False):
+    """A baseline, an improved arm with another rate and better values, and its twin."""
+    new = {"config.lr": 0.1, "experiment": "new", "references": {"gender": "old"}, "label": "New"}
+    for seed in range(4):
+        shake = seed / 1000
+        run_writer("old", seed, metrics(gender=0.6 + shake))
+        run_writer("new", seed, metrics(gender=0.8 - shake, landmarks=0.1), **new)
+        run_writer("new,only=gender", seed, metrics(gender=0.79 + shake / 9), **new)
+        if match:
+            longer = new | {"config.match": "flops"}
+            run_writer(
+                "new,match=flops,only=gender", seed, metrics(gender=0.9 + shake / 9), **longer
+            )
+
+
+def test_sharing_is_arm_against_twin_and_recipe_is_twin_against_baseline(tmp_path, run_writer):
+    twins(run_writer)
+    comparison = compare(read_runs([tmp_path]))
+    found = {(d.kind, d.arm, d.reference) for d in comparison.verdicts}
+    assert found == {
+        ("sharing", "new", "new,only=gender"),
+        ("recipe", "new,only=gender", "old"),
+    }
+    by_kind = {d.kind: d for d in comparison.verdicts}
+    assert by_kind["sharing"].differing == {}
+    assert by_kind["recipe"].differing == {"lr": (0.1, None)}
+    line = answer_line(comparison)
+    assert "Sharing: gender" in line
+    assert "Recipe: gender better by 18.9 pt" in line
+    assert question(comparison) == "Did sharing help?"
+
+
+def test_without_a_twin_nothing_is_called_sharing(tmp_path, run_writer):
+    twins(run_writer)
+    for seed in range(4):
+        shutil.rmtree(tmp_path / f"demo_sweep/new,only=gender/celeba/seed={seed}")
+    comparison = compare(read_runs([tmp_path]))
+    assert [d.kind for d in comparison.verdicts] == ["recipe + sharing"]
+    assert question(comparison) == "Did recipe and sharing help?"
+    assert "What sharing alone does is not known" in answer_line(comparison)
+    main([f"runs={tmp_path}", "figures=false"])
+    assert "They differ in lr (0.1 and –)" in (tmp_path / "comparison.md").read_text()
+
+
+def test_better_holds_only_if_it_holds_for_the_same_whole_budget_too(tmp_path, run_writer):
+    twins(run_writer, match=True)
+    found = {
+        (d.reference, d.matched): d.answer
+        for d in compare(read_runs([tmp_path])).verdicts
+        if d.kind == "sharing"
+    }
+    assert found == {
+        ("new,only=gender", False): "depends on the budget",
+        ("new,match=flops,only=gender", True): "depends on the budget",
+    }
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["config.lr", "config.trainer.max_epochs", "config.tasks.gender.loss", "config.data.limit"],
+)
+def test_a_setting_in_which_an_arm_and_its_reference_differ_is_named(tmp_path, run_writer, key):
+    run_writer("single", 0, metrics(gender=0.6))
+    run_writer("both", 0, metrics(gender=0.8, landmarks=0.1))
+    (plain,) = compare(read_runs([tmp_path])).verdicts
+    assert (plain.kind, plain.differing) == ("sharing", {})
+    run_writer("both", 0, metrics(gender=0.8, landmarks=0.1), **{key: "other"})
+    (found,) = compare(read_runs([tmp_path])).verdicts
+    assert (found.kind, list(found.differing)) == (
+        "recipe + sharing",
+        [key.removeprefix("config.")],
+    )
+
+
+def test_the_same_images_with_other_labels_are_refused(tmp_path, run_writer):
+    for seed, labels in enumerate(("aa", "bb")):
+        on = {"celeba": {"fingerprint": "ff", "labels": {"gender": labels}, "n": 600}}
+        run_writer("single", seed, metrics(gender=0.6), evaluated_on=on)
+    with pytest.raises(MtlfaceError, match="different labels of gender"):
+        compare(read_runs([tmp_path]))
+
+
+def test_other_test_images_are_refused_whatever_was_trained_on(tmp_path, run_writer):
+    def on(print_of):
+        return {"celeba": {"fingerprint": print_of, "labels": {}, "n": 600}}
+
+    more = {"trained_on.celeba.images": "eeee"}
+    run_writer("a", 0, metrics(gender=0.6), evaluated_on=on("aaaa"))
+    run_writer("b", 0, metrics(gender=0.6), evaluated_on=on("aaaa"), **more)
+    assert len(compare(read_runs([tmp_path])).arms) == 2
+    run_writer("c", 0, metrics(gender=0.6), evaluated_on=on("bbbb"), **more)
+    with pytest.raises(MtlfaceError, match="2 different sets of images"):
+        compare(read_runs([tmp_path]))
+    assert [a.label for a in compare(read_runs([tmp_path]), data="bbbb").arms] == ["c"]
 
 
 def test_a_named_reference_that_was_not_run_is_said(tmp_path, run_writer):

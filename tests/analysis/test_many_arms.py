@@ -5,7 +5,6 @@ from mtlface.analysis import tables as t
 from mtlface.analysis.comparison import MANY, compare
 from mtlface.analysis.figures import draw_all
 from mtlface.analysis.results import read_runs
-from mtlface.analysis.wording import short_names
 from mtlface.compare import main
 
 ARMS = MANY // 2 + 1  # of two tasks each
@@ -71,13 +70,26 @@ def test_many_arms_share_one_figure_of_cosines_and_one_forest(methods, tmp_path)
     assert "best mean rank" not in forest.caption  # all arms are in it
 
 
+def arms_called(run_writer, *names, **changes):
+    for name in names:
+        run_writer(name, 0, {"test/gender/accuracy": 0.5}, experiment=name.split(",")[0], **changes)
+
+
 @pytest.mark.parametrize(
-    ("labels", "short"),
+    ("names", "shown"),
     [
-        (["both", "both,a=1", "both,b=2,c=3"], ["both", "a=1", "b=2,c=3"]),
-        (["one,a=1", "two,a=1"], ["one,a=1", "two,a=1"]),
-        (["one", "two"], ["one", "two"]),
+        (["both", "both,a=1"], ["both", "both, a=1"]),
+        (["both,only=gender"], ["both · gender alone"]),
+        (["both,a=1,only=gender"], ["both, a=1 · gender alone"]),
     ],
 )
-def test_short_names_stay_different(labels, short):
-    assert list(short_names(labels).values()) == short
+def test_arms_are_shown_by_experiment_changes_and_task(tmp_path, run_writer, names, shown):
+    arms_called(run_writer, *names)
+    assert list(compare(read_runs([tmp_path])).names.values()) == shown
+
+
+def test_an_experiment_goes_by_its_label_unless_two_share_it(tmp_path, run_writer):
+    arms_called(run_writer, "one", label="The first")
+    assert compare(read_runs([tmp_path])).names == {"one": "The first"}
+    arms_called(run_writer, "two", label="The first")
+    assert compare(read_runs([tmp_path])).names == {"one": "one", "two": "two"}

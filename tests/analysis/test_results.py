@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from mtlface.analysis.protocol import group_arms, one_data_set, warnings_of
+from mtlface.analysis.protocol import group_arms, one_test_set, warnings_of
 from mtlface.analysis.results import read_runs
 from mtlface.errors import MtlfaceError
 
@@ -12,7 +12,7 @@ GENDER = {"test/gender/accuracy": 0.9}
 
 def notes_of(tmp_path):
     tree = read_runs([tmp_path])
-    arms, notes = group_arms(one_data_set(tree, None), tree)
+    arms, notes = group_arms(one_test_set(tree, None), tree)
     return " ".join([*tree.notes, *notes, *warnings_of(arms)])
 
 
@@ -23,7 +23,7 @@ def test_500_runs_are_read_in_under_five_seconds(tmp_path, run_writer):
             run_writer(f"arm{arm}", seed, metrics | GENDER)
     start = time.process_time()
     tree = read_runs([tmp_path])
-    arms, _ = group_arms(one_data_set(tree, None), tree)
+    arms, _ = group_arms(one_test_set(tree, None), tree)
     warnings_of(arms)
     assert time.process_time() - start < 5
     assert len(arms) == 50
@@ -81,32 +81,29 @@ def test_different_data_is_refused_with_both_groups_and_the_mend(tmp_path, run_w
     run_writer("b", 0, GENDER, **{"data": "utkface", "trained_on.celeba.images": "ffff00"})
     tree = read_runs([tmp_path])
     with pytest.raises(MtlfaceError, match=r"a1b2c3d4e5f6.*ffff00.*data=celeba"):
-        one_data_set(tree, None)
-    assert [run.arm for run in one_data_set(tree, "utkface")] == ["b"]
-    assert [run.arm for run in one_data_set(tree, "a1b2")] == ["a"]
+        one_test_set(tree, None)
+    assert [run.arm for run in one_test_set(tree, "utkface")] == ["b"]
+    assert [run.arm for run in one_test_set(tree, "a1b2")] == ["a"]
     with pytest.raises(MtlfaceError, match="no run was made on it"):
-        one_data_set(tree, "imdb")
+        one_test_set(tree, "imdb")
 
 
 def test_one_name_with_two_fingerprints_is_refused_and_told_apart(tmp_path, run_writer):
     run_writer("a", 0, GENDER)
     run_writer("b", 0, GENDER, **{"trained_on.celeba.images": "ffff00"})
     with pytest.raises(MtlfaceError, match="data=a1b2c3d4e5f6"):
-        one_data_set(read_runs([tmp_path]), None)
+        one_test_set(read_runs([tmp_path]), None)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("config.trainer.max_epochs", 20, "budget"),
-        ("config.data.image_size", [128, 128], "64×64"),
         ("selection.monitor", "val/loss", "selects the checkpoint"),
-        ("config.data.limit", {"train": 100}, "train=100"),
         ("environment.precision", "bf16-mixed", "precision"),
         ("environment.device", "cuda", "device"),
     ],
 )
-def test_arms_that_differ_in_more_than_the_arm_are_warned_of(
+def test_arms_that_differ_beside_their_settings_are_warned_of(
     tmp_path, run_writer, path, value, words
 ):
     run_writer("a", 0, GENDER)
