@@ -1,10 +1,10 @@
 """The time between two kernels: what the host does in a step of the framework ÷ plain Lightning.
 
 8×8 images, a trunk of three weights, batches of 32, two tasks: the arithmetic is next to nothing,
-so that the time is that of Python and of PyTorch's calls, which a GPU waits for. Ours is the trainer
-as `mtlface.train` builds it, with its data module and all its callbacks; plain Lightning has the
-same network, losses and optimizer, batches that are there already, and no callback. Thread CPU time
-on one thread; they take turns, a fit each.
+so that the time is that of Python and of PyTorch's calls, which a GPU waits for. Ours is the
+trainer as `mtlface.train` builds it, with its data module and all its callbacks; plain Lightning
+has the same network, losses and optimizer, batches that are there already, and no callback. Thread
+CPU time on one thread; they take turns, a fit each.
 
 python -m benchmarks.host_time
 """
@@ -134,6 +134,7 @@ def _configured(overrides: list[str]) -> Any:
         "trainer.enable_progress_bar=false",
         f"trainer.max_epochs={EPOCHS}",
         "patience=null",
+        "monitor.name=val/loss",
         "figures=false",
         "scheduler=none",
         "data.loader=device",
@@ -150,7 +151,7 @@ def _ours(steps: int, overrides: list[str]) -> Callable[[], float]:
         module, datamodule = workload.built(cfg, synthetic(cfg, steps * BATCH))
         timer = StepTime()
         with tempfile.TemporaryDirectory() as folder:
-            trainer = build_trainer(cfg, Path(folder), purge_step=0)
+            trainer = build_trainer(cfg, Path(folder), module.monitor, purge_step=0)
             trainer.callbacks.append(timer)  # type: ignore[attr-defined]
             trainer.fit(module, datamodule)
             for logger in trainer.loggers:

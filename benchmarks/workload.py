@@ -57,6 +57,9 @@ def built(
     module = build_module(cfg, datamodule.table.labels)
     names = [name for task in module.tasks.values() for name in task.batch_labels]
     datamodule.batch_labels = tuple(dict.fromkeys(names))
+    targets = datamodule.split("train").targets
+    for task in module.tasks.values():
+        task.initialise(targets)
     return module.to(device()), datamodule
 
 

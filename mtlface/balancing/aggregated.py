@@ -17,7 +17,7 @@ from mtlface.balancing.jacobian import (
 )
 from mtlface.balancing.ranks import gramian_over_ranks, jacobian_over_ranks
 from mtlface.balancing.reroute import reroute
-from mtlface.balancing.spread import spread, spread_square
+from mtlface.balancing.spread import rows_of, spread, spread_square
 from mtlface.errors import MtlfaceError
 
 
@@ -91,7 +91,7 @@ class Aggregated(Balancer):
     ) -> Balanced:
         """Combines the gradients of the present tasks."""
         assert self._bank is not None  # one task never gets here
-        index = present.nonzero().flatten().to(losses.device)
+        index = rows_of(present, losses.device)
         kept = losses.index_select(0, index)
         rows = feature_jacobian(kept, features)
         if self.level == "features":

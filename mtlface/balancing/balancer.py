@@ -86,7 +86,7 @@ class Balancer(nn.Module, ABC):
         Args:
             losses: ``(T,)`` float32 task losses, each already times its task's own weight.
             present: ``(T,)`` bool, False where no row of the batch has the task's label. Such a
-                loss is 0 and has no say in the step.
+                loss is 0 and has no say in the step. On the CPU it costs no wait for the device.
             features: ``(B, D)`` shared features that the losses were computed from.
             shared: Trainable parameters of the trunk that made the features; none while it is
                 frozen.
@@ -116,12 +116,16 @@ class Balancer(nn.Module, ABC):
             return self.balance(losses, present, features, shared)
 
     def _plain_sum(self, losses: Tensor, present: Tensor) -> Balanced:
-        present = present.to(losses.device)
-        loss = torch.where(present, losses, torch.zeros_like(losses)).sum()
+        if present.is_cpu and bool(present.all()):
+            loss, weights = losses.sum(), torch.ones_like(losses.detach())
+        else:
+            present = present.to(losses.device)
+            loss = torch.where(present, losses, torch.zeros_like(losses)).sum()
+            weights = present.to(losses.dtype)
         for parameter in self.parameters():
             # A gradient of 0, not none, which the data-parallel wrapper would wait for.
             loss = loss + 0.0 * parameter.sum()
-        return Balanced(loss, present.to(losses.dtype))
+        return Balanced(loss, weights)
 
     @abstractmethod
     def balance(

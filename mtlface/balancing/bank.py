@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mtlface.balancing.build import build
 from mtlface.balancing.jacobian import gramian
 from mtlface.balancing.randomness import StepRandomness, fixed_seed
+from mtlface.balancing.spread import to_device
 from mtlface.balancing.state import place, restore, snapshot
 from mtlface.balancing.traits import find_traits, gramian_weights, warm_up
 
@@ -57,17 +58,20 @@ class AggregatorBank:
         Returns:
             ``(m,)`` float32 on the device of ``gram``, always finite.
         """
-        equal = torch.ones(gram.shape[0])
-        if len(equal) == 1:
-            return equal.to(gram.device)
-        matrix = gram.to("cpu")
+        if len(gram) == 1:
+            return torch.ones(1, device=gram.device)
+        # The one wait of a step: from here to the weights everything is on the CPU.
+        return to_device(self._solved(gram.to("cpu"), present), gram.device)
+
+    def _solved(self, matrix: Tensor, present: Tensor) -> Tensor:
+        equal = torch.ones(len(matrix))
         if not bool(matrix.isfinite().all()):
             # Mixed precision skips such a step; it must not enter the method's state either.
-            return self._fall_back("the task gradients are not finite", equal).to(gram.device)
+            return self._fall_back("the task gradients are not finite", equal)
         mean_square = matrix.diagonal().mean()
         if not mean_square > 0:
             # No gradient, no information: the heads' own steps are all there is.
-            return self._fall_back("all task gradients are zero", equal).to(gram.device)
+            return self._fall_back("all task gradients are zero", equal)
         if self.traits.scale_free:
             # torchjd's solvers take a Gramian with a trace below 1e-4 for zero, and gradients of
             # batch means at the features are that small; a free scale costs nothing to fix.
@@ -81,11 +85,11 @@ class AggregatorBank:
             # Each solver library has its own exceptions for a problem that it cannot solve; that
             # the method works in principle was tried at construction.
             self.solver_failures += 1
-            return self._fall_back(f"{type(error).__name__}: {error}", equal).to(gram.device)
+            return self._fall_back(f"{type(error).__name__}: {error}", equal)
         if not bool(found.isfinite().all()):
             self.solver_failures += 1
             found = self._fall_back("its weights are not finite", equal)
-        return found.to(gram.device)
+        return found
 
     def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the aggregated gradient, and the weights behind it where there are any.

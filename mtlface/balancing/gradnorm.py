@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mtlface.balancing.balancer import Balanced, Balancer
 from mtlface.balancing.jacobian import feature_jacobian, gramian
 from mtlface.balancing.ranks import gramian_over_ranks
-from mtlface.balancing.spread import spread_square
+from mtlface.balancing.spread import rows_of, spread, spread_square
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
@@ -60,43 +60,44 @@ class GradNorm(Balancer):
         shared: Sequence[nn.Parameter],
     ) -> Balanced:
         """Weighs the losses, and learns the next step's weights."""
-        here = present.to(losses.device)
-        index = here.nonzero().flatten()
+        index = rows_of(present, losses.device)
         kept = losses.index_select(0, index)
         gram = gramian_over_ranks(gramian(feature_jacobian(kept, features)))
-        weights = self.weights.clone()
-        loss = (weights[index] * kept).sum()
+        weights = self.weights.index_select(0, index)
+        loss = (weights * kept).sum()
         self._learn(kept.detach(), gram.diagonal().sqrt().float(), index)
         return Balanced(
             loss,
-            torch.where(here, weights, torch.zeros_like(weights)),
+            spread(weights, index, len(losses)),
             spread_square(gram, index, len(losses)),
         )
 
     def _learn(self, losses: Tensor, norms: Tensor, index: Tensor) -> None:
-        if not bool(losses.isfinite().all() & norms.isfinite().all()):
-            return  # a step that mixed precision skips teaches nothing
-        first = self.first_losses[index]
-        first = torch.where(first.isnan(), losses, first)
-        self.first_losses[index] = first
+        # A step that mixed precision skips teaches nothing; decided on the device.
+        fine = losses.isfinite().all() & norms.isfinite().all()
 
+        def keep(buffer: Tensor, new: Tensor) -> None:
+            buffer.index_copy_(0, index, torch.where(fine, new, buffer.index_select(0, index)))
+
+        first = self.first_losses.index_select(0, index)
+        first = torch.where(first.isnan(), losses, first)
         rates = losses / first.clamp(min=_EPSILON)
         rates = rates / rates.mean().clamp(min=_EPSILON)
-        sizes = self.weights[index] * norms
+        weights = self.weights.index_select(0, index)
+        sizes = weights * norms
         target = sizes.mean() * rates.clamp(min=0.0) ** self.alpha
         gradient = torch.sign(sizes - target) * norms
 
-        stepped = (self.weights[index] - self._adam(gradient, index)).clamp(min=_EPSILON)
-        # Absent weights keep their share of the sum T.
-        share = self.weights[index].sum()
-        self.weights[index] = stepped * share / stepped.sum()
-
-    def _adam(self, gradient: Tensor, index: Tensor) -> Tensor:
-        """Returns Adam's step, with a step count of its own for every task."""
+        # Adam, with a step count of its own for every task.
         b1, b2 = _BETAS
-        self.updates[index] += 1
-        count = self.updates[index]
-        first = b1 * self.moments[0, index] + (1 - b1) * gradient
-        second = b2 * self.moments[1, index] + (1 - b2) * gradient**2
-        self.moments[0, index], self.moments[1, index] = first, second
-        return self.lr * (first / (1 - b1**count)) / ((second / (1 - b2**count)).sqrt() + _EPSILON)
+        updates = self.updates.index_select(0, index) + 1
+        mean = b1 * self.moments[0].index_select(0, index) + (1 - b1) * gradient
+        square = b2 * self.moments[1].index_select(0, index) + (1 - b2) * gradient**2
+        size = (square / (1 - b2**updates)).sqrt() + _EPSILON
+        stepped = (weights - self.lr * (mean / (1 - b1**updates)) / size).clamp(min=_EPSILON)
+        # Absent weights keep their share of the sum T.
+        keep(self.weights, stepped * weights.sum() / stepped.sum())
+        keep(self.first_losses, first)
+        keep(self.updates, updates)
+        keep(self.moments[0], mean)
+        keep(self.moments[1], square)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mtlface.balancing.spread import to_device
+
 
 def call_on(module: nn.Module, losses: Tensor, index: Tensor) -> Tensor:
     """Calls a scalarizer on some of its tasks only.
@@ -18,12 +20,11 @@ def call_on(module: nn.Module, losses: Tensor, index: Tensor) -> Tensor:
     Args:
         module: The scalarizer.
         losses: ``(T,)`` all losses.
-        index: ``(m,)`` which tasks to keep.
+        index: ``(m,)`` which tasks to keep, on the device of the losses.
 
     Returns:
         The scalar.
     """
-    index = index.to(losses.device)
     size = losses.numel()
     named = [*module.named_parameters(), *module.named_buffers()]
     cut = {name: t.index_select(0, index) for name, t in named if _is_per_task(t, size)}
@@ -74,10 +75,20 @@ class EpochMeans(nn.Module):
         self.previous: Tensor
 
     def fill(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Returns ``(T,)`` losses with constants for the absent tasks, and counts the present."""
+        """Returns ``(T,)`` losses with constants for the absent tasks, and counts the present.
+
+        Args:
+            losses: ``(T,)``.
+            present: ``(T,)`` bool on the CPU.
+        """
         values = losses.detach()
+        if bool(present.all()):
+            self.total, self.count = self.total + values, self.count + 1
+            return losses
+        present = to_device(present, losses.device)
         here = present.to(values.dtype)
-        stand_in = torch.where(self.previous.isnan(), values[present].mean(), self.previous)
+        mean = (values * here).sum() / here.sum()
+        stand_in = torch.where(self.previous.isnan(), mean, self.previous)
         stand_in = torch.where(self.count > 0, self.total / self.count.clamp(min=1), stand_in)
         self.total = self.total + values * here
         self.count = self.count + here

@@ -15,6 +15,7 @@ from mtlface.balancing.build import build
 from mtlface.balancing.narrow import EpochMeans, call_on
 from mtlface.balancing.randomness import StepRandomness, fixed_seed
 from mtlface.balancing.ranks import losses_over_ranks
+from mtlface.balancing.spread import rows_of, to_device
 from mtlface.balancing.state import place, restore, snapshot
 from mtlface.errors import MtlfaceError
 
@@ -42,7 +43,8 @@ class Scalarized(Balancer):
 
     def __init__(self, tasks: Sequence[str], scalarizer: Callable[..., Scalarizer]) -> None:
         super().__init__(tasks)
-        self._fallbacks = 0
+        self._fallbacks = self._told = 0
+        self._uncounted: Tensor | None = None  # on the device: to look would be a wait
         self.scalarizer: nn.Module | None = None
         self._unregistered: tuple[nn.Module, ...] = ()
         self._before: tuple[Tensor, Tensor] | None = None
@@ -66,6 +68,9 @@ class Scalarized(Balancer):
     @property
     @override
     def fallbacks(self) -> int:
+        if self._uncounted is not None:
+            self._fallbacks += int(self._uncounted)
+            self._uncounted = None
         return self._fallbacks
 
     @property
@@ -81,20 +86,26 @@ class Scalarized(Balancer):
         shared: Sequence[nn.Parameter],
     ) -> Balanced:
         """Combines the losses."""
-        here = present.to(losses.device)
         with self._randomness.next_step(losses.device):
-            loss = self._combine(losses, here)
-        (weights,) = torch.autograd.grad(loss, losses, retain_graph=True)
-        if not bool(weights.isfinite().all()):
-            self._fallbacks += 1
-            warnings.warn(
-                f"balancing: {self._method()} has no finite weights for the losses of this step; "
-                "their plain sum takes its place.",
-                stacklevel=2,
-            )
-            weights = here.to(losses.dtype)
-            loss = torch.where(here, losses, torch.zeros_like(losses)).sum()
-        self._before = (losses.detach(), here)
+            found = self._combine(losses, present)
+        learned = list(self.parameters())
+        weights, *slopes = torch.autograd.grad(found, [losses, *learned], allow_unused=True)
+        # Decided on the device, without a look from here.
+        fine = weights.isfinite().all()
+        plain = torch.ones_like(weights)
+        if not bool(present.all()):
+            plain = to_device(present, losses.device).to(weights.dtype)
+        weights = torch.where(fine, weights, plain)
+        value = torch.where(fine, found.detach(), (losses.detach() * plain).sum())
+        loss = (weights * losses).sum()
+        for parameter, slope in zip(learned, slopes, strict=True):
+            if slope is not None:
+                slope = torch.where(fine, slope, 0.0)
+                loss = loss + ((parameter - parameter.detach()) * slope).sum()
+        loss = loss + (value - loss).detach()
+        failed = (~fine).long()
+        self._uncounted = failed if self._uncounted is None else self._uncounted + failed
+        self._before = (losses.detach(), present)
         return Balanced(loss, weights)
 
     def update(self, losses: Tensor, present: Tensor) -> None:
@@ -107,25 +118,36 @@ class Scalarized(Balancer):
             return
         before, here = self._before
         self._before = None
-        losses, present = losses_over_ranks(losses.detach(), present)
-        here = here & present.to(here.device)
+        after, present = losses_over_ranks(losses.detach(), present)
+        here = here & present.cpu()
         if not bool(here.any()):
             return
-        before = torch.where(here, before, before[here].mean())
-        after = torch.where(here, losses, losses[here].mean())
+        method = self._method()
+        absent = not bool(here.all())
+        held: list[tuple[nn.Parameter, Tensor]] = []
+        if absent:
+            index, there = rows_of(here, losses.device), to_device(here, losses.device)
+            before = torch.where(there, before, before.index_select(0, index).mean())
+            after = torch.where(there, after, after.index_select(0, index).mean())
+            held = [(p, p.detach().clone()) for p in method.parameters() if p.shape == here.shape]
         if not bool((before.isfinite() & after.isfinite()).all()):
             return
-        method = self._method()
-        held = [(p, p.detach().clone()) for p in method.parameters() if p.shape == here.shape]
         with torch.no_grad():
             method(before)  # torchjd remembers the losses of its last call as those before
         method.update(after)
         with torch.no_grad():
             for parameter, value in held:  # Adam turns even a rounding error into a full step
-                parameter.copy_(torch.where(here, parameter, value))
+                parameter.copy_(torch.where(there, parameter, value))
 
     def end_epoch(self) -> None:
-        """Rolls the epoch averages forward."""
+        """Rolls the epoch averages forward, and warns of steps without finite weights."""
+        if (count := self.fallbacks) > self._told:
+            warnings.warn(
+                f"balancing: {self._method()} had no finite weights for the losses of "
+                f"{count - self._told} steps of this epoch; their plain sum took its place.",
+                stacklevel=2,
+            )
+            self._told = count
         if self.epoch_means is not None:
             self._method().step()
             self.epoch_means.end_epoch()
@@ -135,7 +157,7 @@ class Scalarized(Balancer):
         state: dict[str, Any] = {
             "step": self._randomness.step,
             "seed": self._randomness.seed,
-            "fallbacks": self._fallbacks,
+            "fallbacks": self.fallbacks,
         }
         if len(self.tasks) > 1:
             state["scalarizer"] = snapshot(self._method(), tensors=self.scalarizer is None)
@@ -144,7 +166,8 @@ class Scalarized(Balancer):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Puts the state of `get_extra_state` back."""
         self._randomness.step, self._randomness.seed = state["step"], state["seed"]
-        self._fallbacks = state["fallbacks"]
+        self._fallbacks = self._told = state["fallbacks"]
+        self._uncounted = None
         if len(self.tasks) > 1:
             restore(self._method(), state["scalarizer"])
             self._device = None
@@ -164,7 +187,7 @@ class Scalarized(Balancer):
             elif bool(present.all()):
                 scalar = method(losses)
             else:
-                scalar = call_on(method, losses, present.nonzero().flatten())
+                scalar = call_on(method, losses, rows_of(present, losses.device))
         except ValueError as error:
             raise MtlfaceError(
                 f"balancing: {method} refuses the losses {losses.tolist()} of the tasks "

@@ -87,10 +87,11 @@ class Split:
     def labels_at(self, positions: np.ndarray) -> Batch:
         """The batch at these positions without its pictures; −1 is a row with no labels."""
         padding = positions < 0
+        padded = padding.any()
         batch = {}
         for name, values in self._targets.items():
             gathered = values[positions]
-            if padding.any():
+            if padded:
                 gathered[padding] = self._missing[name]
             batch[name] = torch.from_numpy(gathered)
         return batch

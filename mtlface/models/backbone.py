@@ -38,6 +38,8 @@ class Backbone(nn.Module):
 
     mean: Tensor
     std: Tensor
+    _scale: Tensor
+    _shift: Tensor
 
     def __init__(
         self,
@@ -52,6 +54,17 @@ class Backbone(nn.Module):
         self.batchnorm_eval = False
         self.register_buffer("mean", torch.tensor([*mean]))
         self.register_buffer("std", torch.tensor([*std]))
+        # Normalisation as one multiplication and addition, worked out once.
+        self.register_buffer("_scale", torch.empty(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_shift", torch.empty(1, 3, 1, 1), persistent=False)
+        self._work_out()
+        self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
+            lambda backbone, _: backbone._work_out()
+        )
+
+    def _work_out(self) -> None:
+        self._scale.copy_((255 * self.std).reciprocal().view(1, 3, 1, 1))
+        self._shift.copy_((-self.mean / self.std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns features (B, D) of pictures (B, 3, H, W), uint8 or float in 0..255."""
@@ -64,9 +77,7 @@ class Backbone(nn.Module):
         Args:
             images: (B, 3, H, W), uint8 or float in 0..255.
         """
-        scale = (255 * self.std).reciprocal().view(1, 3, 1, 1)
-        shift = (-self.mean / self.std).view(1, 3, 1, 1)
-        return torch.addcmul(shift, images, scale)
+        return torch.addcmul(self._shift, images, self._scale)
 
     def train(self, mode: bool = True) -> Self:
         """Sets the training mode, but leaves the BatchNorm of a frozen trunk in eval."""

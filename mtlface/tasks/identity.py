@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from typing_extensions import override
@@ -36,9 +37,9 @@ class IdentityTask(Task[Category]):
 
     Args:
         embedding: E, the length of the embedding; by default that of the shared features.
-        margin: Builds a classification loss with weights of its own from (num_classes,
-            embedding_size), such as pytorch-metric-learning's `ArcFaceLoss` or `CosFaceLoss`; by
-            default a linear classifier with cross-entropy.
+        margin: Builds a large-margin softmax loss of pytorch-metric-learning from (num_classes,
+            embedding_size), such as its `ArcFaceLoss` or `CosFaceLoss`; by default a linear
+            classifier with cross-entropy.
         kwargs: As for `Task`; `loss` takes (logits (B, C), classes (B,)).
 
     Raises:
@@ -110,10 +111,21 @@ class IdentityTask(Task[Category]):
         logits, embedding = self.split(output)
         if self.margin is None:
             return self.criterion(logits, target.clamp(min=0)), mask
-        # The margin losses of the library take the mean by themselves and know no mask.
         with _full_precision(embedding):
-            loss = self.margin(embedding[mask], target[mask]) if mask.any() else output.sum() * 0.0
-        return loss.expand(len(target)), mask
+            return self._margin_loss(embedding, target.clamp(min=0)), mask
+
+    def _margin_loss(self, embedding: Tensor, target: Tensor) -> Tensor:
+        """The margin's loss of each image (B,): the library's own picks its targets by masks.
+
+        For a mask the host waits for the device, three times a step.
+        """
+        margin = self.margin
+        cosines = margin.get_cosine(embedding)  # (B, C)
+        own = cosines.gather(1, target[:, None])
+        change = margin.modify_cosine_of_target_classes(own[:, 0])[:, None] - own
+        logits = margin.scale_logits(cosines.scatter_add(1, target[:, None], change), embedding)
+        loss: Tensor = functional.cross_entropy(logits, target, reduction="none")
+        return loss
 
     @override
     def metrics(self) -> MetricCollection:

@@ -24,7 +24,7 @@ from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import MISSING, DefinedAUROC
 from mtlface.tasks.losses import masked_mean
 from mtlface.tasks.metrics import without_zero_by_zero
-from mtlface.tasks.task import Batch, Task
+from mtlface.tasks.task import Batch, Task, count
 
 # torchmetrics takes two labels or more: a single attribute is measured beside an unlabelled one.
 FEWEST = 2
@@ -74,10 +74,12 @@ class MultilabelTask(Task[Multilabel]):
         return loss, target >= 0
 
     @override
-    def losses(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, output: Tensor, batch: Batch, whole: bool = False) -> tuple[Tensor, Tensor]:
         if not self.per_attribute:
-            return super().losses(output, batch)
+            return super().losses(output, batch, whole)
         values, mask = self.elements(output, batch)
+        if whole:
+            return self.weight * values.mean(dim=0), count(len(mask), mask.shape[1], mask)
         return self.weight * masked_mean(values, mask, dim=0), mask.sum(dim=0)
 
     @override

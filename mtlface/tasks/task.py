@@ -40,6 +40,10 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         start_at_mean: Start the head at what the best constant predictor would say, so that
             training does not spend its first epochs on finding the mean.
 
+    Attributes:
+        whole: Whether every image of the training split has the label, which `initialise` finds
+            out: a training batch then needs no mask, and its number of labels is known beforehand.
+
     Raises:
         MtlfaceError: The data lacks the label, or has it as another kind, or `start_at_mean` is
             set for a head that does not end in a linear layer.
@@ -70,6 +74,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         self.start_at_mean = start_at_mean
         self.criterion = loss
         self.in_features = in_features
+        self.whole = False
         self.head = head(in_features, self.outputs)
         if start_at_mean:
             self._output_layer()
@@ -98,9 +103,17 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
     def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Element-wise losses and the mask of what is labelled, both (B, …)."""
 
-    def losses(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Weighted losses (T,), and over how many labelled elements each is the mean, (T,)."""
+    def losses(self, output: Tensor, batch: Batch, whole: bool = False) -> tuple[Tensor, Tensor]:
+        """Weighted losses (T,), and over how many labelled elements each is the mean, (T,).
+
+        Args:
+            output: Raw outputs (B, outputs).
+            batch: The targets.
+            whole: That nothing is missing in them.
+        """
         values, mask = self.elements(output, batch)
+        if whole:
+            return self.weight * values.mean()[None], count(mask.numel(), 1, mask)
         return self.weight * masked_mean(values, mask)[None], mask.sum()[None]
 
     @abstractmethod
@@ -166,16 +179,19 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         return torch.ones_like(self.constant(batch))
 
     def initialise(self, batch: Batch) -> None:
-        """With `start_at_mean`, makes the head begin at the constant predictor's output.
+        """Looks whether labels are missing, and with `start_at_mean` sets the head's first output.
 
-        The last bias becomes that output. Random weights add up to about 1 to it; where targets
-        vary by less, the last weights shrink to that, but never to zero, which would keep gradients
-        from the trunk. Otherwise the first error would be many times the later ones, and Adam
-        remember its gradients for a thousand steps.
+        It is then the constant predictor's. The last bias becomes that output. Random weights add
+        up to about 1 to it; where targets vary by less, the last weights shrink to that, but never
+        to zero, which would keep gradients from the trunk. Otherwise the first error would be many
+        times the later ones, and Adam remember its gradients for a thousand steps.
 
         Args:
             batch: The labels and sizes of the whole training split.
         """
+        targets = batch[self.label.name]
+        known = targets.isfinite() if targets.is_floating_point() else targets >= 0
+        self.whole = bool(known.all())
         if self.start_at_mean:
             last = self._output_layer()
             with torch.no_grad():
@@ -255,6 +271,11 @@ def require_label(labels: Labels, name: str, task: str, kind: type[LabelKind]) -
             f"this data. Take a task for {label.kind} labels, or another label."
         )
     return label
+
+
+def count(number: int, losses: int, like: Tensor) -> Tensor:
+    """A number of labels for each of some losses (T,), where `like` is."""
+    return torch.full((losses,), number, device=like.device)
 
 
 def names_of(classes: tuple[str, ...], codes: Tensor) -> np.ndarray:

@@ -36,6 +36,7 @@ from mtlface.training.clock import Clock
 from mtlface.training.composition import check_names, check_width
 from mtlface.training.dashboard import Dashboard
 from mtlface.training.event_log import EventLog
+from mtlface.training.hooks import skip_unused_hooks
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
 from mtlface.training.run_folder import RunFolder
@@ -192,6 +193,7 @@ def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: i
                 check_on_train_epoch_end=True,
             )
         )
+    skip_unused_hooks(callbacks)
     logger = EventLog(folder, name="", version="tensorboard", purge_step=purge_step)
     settings: dict[str, Any] = dict(cfg.trainer)
     settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])

@@ -91,6 +91,8 @@ class LastCheckpoint(Callback):
 class BestCheckpoint(ModelCheckpoint):
     """Keeps `best.ckpt`, and still knows how good it is after the run folder was moved."""
 
+    on_train_batch_end = Callback.on_train_batch_end  # epochs are compared, not steps
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a checkpoint; Lightning would forget the best score of another folder."""
 

@@ -9,6 +9,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 NEVER = 2**62
+WINDOW = 50  # batches that are added up together: a step then launches nothing here
 
 
 class LossMeter(nn.Module):
@@ -29,8 +30,8 @@ class LossMeter(nn.Module):
         self.register_buffer("sums", torch.zeros(len(names)), persistent=False)
         self.register_buffer("counts", torch.zeros(len(names)), persistent=False)
         self.register_buffer("first_bad_step", torch.full((len(names),), NEVER), persistent=False)
+        self._pending: list[tuple[Tensor, Tensor, int]] = []
 
-    @torch.no_grad()
     def update(self, losses: Tensor, labelled: Tensor, step: int) -> None:
         """Adds a batch.
 
@@ -39,14 +40,30 @@ class LossMeter(nn.Module):
             labelled: (T,), over how many labels each is the mean.
             step: The optimizer step.
         """
-        losses = losses.detach()
-        self.sums += losses * labelled
-        self.counts += labelled
-        bad = torch.where(losses.isfinite(), NEVER, step)
-        torch.minimum(self.first_bad_step, bad, out=self.first_bad_step)
+        self._pending.append((losses.detach(), labelled, step))
+        if len(self._pending) == WINDOW:
+            self._add_up()
+
+    @torch.no_grad()
+    def _add_up(self) -> None:
+        if not self._pending:
+            return
+        losses, labelled = (torch.stack(part) for part in zip(*self._rows(), strict=True))
+        steps = torch.tensor([step for _, _, step in self._pending])
+        if losses.is_cuda:  # from pageable memory the copy would wait for the device
+            steps = steps.pin_memory().to(losses.device, non_blocking=True)
+        self._pending = []
+        self.sums += (losses * labelled).sum(dim=0)
+        self.counts += labelled.sum(dim=0)
+        bad = torch.where(losses.isfinite(), NEVER, steps[:, None])
+        torch.minimum(self.first_bad_step, bad.amin(dim=0), out=self.first_bad_step)
+
+    def _rows(self) -> list[tuple[Tensor, Tensor]]:
+        return [(losses, labelled) for losses, labelled, _ in self._pending]
 
     def compute(self, split: str, strategy: Strategy) -> dict[str, Tensor]:
         """The means since the last call by `<split>/loss/<name>`; their sum is `<split>/loss`."""
+        self._add_up()
         both = torch.stack((self.sums, self.counts))
         sums, counts = strategy.reduce(both, reduce_op="sum")
         means = sums / counts.clamp(min=1)
@@ -60,6 +77,7 @@ class LossMeter(nn.Module):
 
         All ranks get the same answer, so that they stop together.
         """
+        self._add_up()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self.first_bad_step, torch.distributed.ReduceOp.MIN)
         step, which = self.first_bad_step.min(dim=0)

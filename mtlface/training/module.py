@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ class MultiTaskModule(LightningModule):
         self.register_buffer("constant_losses", unknown, persistent=False)
         self.monitor = monitor_of(monitor, mode, self.measured)
         self.last_balanced: Balanced | None = None
+        self._all_present = torch.ones(len(self.loss_names), dtype=torch.bool)
         self._steps_before_batch = 0
         self.checkpoint_extra: dict[str, Any] = {}
 
@@ -107,22 +109,39 @@ class MultiTaskModule(LightningModule):
         with _full_precision(features):
             return {name: task(features.float()) for name, task in self.tasks.items()}
 
-    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """The weighted losses (T,) of all tasks, and over how many labels each is the mean."""
+    def losses(
+        self, outputs: Mapping[str, Tensor], batch: Batch, of_training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted losses (T,) of all tasks, and over how many labels each is the mean.
+
+        Args:
+            outputs: Each task's raw outputs.
+            batch: The targets.
+            of_training: That they are of the training split, of which tasks know what is missing.
+        """
         with _full_precision(next(iter(outputs.values()))):
-            parts = [task.losses(outputs[name], batch) for name, task in self.tasks.items()]
+            parts = [
+                task.losses(outputs[name], batch, of_training and task.whole)
+                for name, task in self.tasks.items()
+            ]
         return torch.cat([losses for losses, _ in parts]), torch.cat([count for _, count in parts])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss, to be minimised."""
         features = self.features(batch["image"])
-        losses, counts = self.losses(self.heads(features), batch)
+        losses, counts = self.losses(self.heads(features), batch, of_training=True)
         shared = [p for p in self.backbone.parameters() if p.requires_grad]
-        balanced = self.balancer(losses, counts > 0, features, shared)
+        balanced = self.balancer(losses, self._present(counts), features, shared)
         self.train_losses.update(losses, counts, self.global_step)
         self.last_balanced = balanced
         loss: Tensor = balanced.loss
         return loss
+
+    def _present(self, counts: Tensor) -> Tensor:
+        """Which losses of a training batch have labels, (T,); on the host where that is known."""
+        if all(task.whole for task in self.tasks.values()):
+            return self._all_present
+        return counts > 0
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Notes the step, to know at the batch's end whether the optimizer took one."""
@@ -131,12 +150,13 @@ class MultiTaskModule(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Shows the balancer what the optimizer's step did, if it learns from that."""
         stepped = self.global_step > self._steps_before_batch
-        learns = any(p.requires_grad for p in self.backbone.parameters())
-        if stepped and learns and self.balancer.needs_losses_after_step:
+        if not (stepped and self.balancer.needs_losses_after_step):
+            return
+        if any(p.requires_grad for p in self.backbone.parameters()):
             precision = self.trainer.precision_plugin.train_step_context()
             with torch.no_grad(), precision, untracked_batchnorm(self.backbone):
-                losses, counts = self.losses(self(batch["image"]), batch)
-            self.balancer.update(losses, counts > 0)
+                losses, counts = self.losses(self(batch["image"]), batch, of_training=True)
+            self.balancer.update(losses, self._present(counts))
 
     def on_train_epoch_end(self) -> None:
         """Lets the balancer close its epoch."""
@@ -201,5 +221,7 @@ class MultiTaskModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": config | {"monitor": self.monitor.name}}
 
 
-def _full_precision(of: Tensor) -> torch.autocast:
-    return torch.autocast(of.device.type, enabled=False)
+def _full_precision(of: Tensor) -> AbstractContextManager[Any]:
+    kind = of.device.type
+    # Entering it takes as long as a small head.
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()

@@ -13,6 +13,7 @@ from mtlface.training import reports
 from mtlface.training.clock import Clock
 
 SECONDS_BETWEEN_REPORTS = 1.0
+SECONDS_BETWEEN_REFRESHES = 0.5  # of the bar
 
 
 def progress_callbacks(monitor: str, mode: str, bar: bool, clock: Clock) -> list[Callback]:
@@ -26,7 +27,37 @@ def progress_callbacks(monitor: str, mode: str, bar: bool, clock: Clock) -> list
     """
     if (listener := reports.listener()) is not None:
         return [Reports(listener, monitor, mode, clock)]
-    return [TQDMProgressBar(leave=False)] if bar else []
+    return [Bar(leave=False)] if bar else []
+
+
+class Bar(TQDMProgressBar):
+    """Lightning's bar, moved twice a second: moving it takes longer than a small network's step."""
+
+    _moved = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves it now and then, and at the end of the epoch."""
+        if self._is_time(batch_idx, trainer.num_training_batches):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
+        batch_idx: int, dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """The same for validation."""
+        if self._is_time(batch_idx, trainer.num_val_batches[dataloader_idx]):
+            super().on_validation_batch_end(
+                trainer, pl_module, outputs, batch, batch_idx, dataloader_idx
+            )
+
+    def _is_time(self, batch_idx: int, batches: float) -> bool:
+        now = time.monotonic()
+        if batch_idx + 1 < batches and now - self._moved < SECONDS_BETWEEN_REFRESHES:
+            return False
+        self._moved = now
+        return True
 
 
 class Reports(Callback):

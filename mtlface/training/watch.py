@@ -107,13 +107,17 @@ class BalancingWatch(Callback):
             log.warning("The tasks' gradients cannot be watched here: %s", error)
             self.every = 2**62
             return None
+        if present.is_cpu and bool(present.all()):
+            return found
         here = present.to(found.device)
         return torch.where(here[:, None] & here, found, torch.nan)
 
     def _log(self, trainer: Trainer) -> None:
         if not self._pending or self.total is None:
             return
-        weights, present = (torch.stack(part) for part in zip(*self._rows(), strict=True))
+        # To the host at once, not row by row.
+        weights = torch.stack([weights.float() for weights, _, _ in self._pending]).cpu()
+        present = torch.stack([present for _, present, _ in self._pending]).cpu()
         gramians = [found for _, _, found in self._pending if found is not None]
         self._pending = []
         window = GradientMeans(self.total.names)
@@ -122,6 +126,3 @@ class BalancingWatch(Callback):
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.log_metrics(window.named(), step=trainer.global_step - 1)
-
-    def _rows(self) -> list[tuple[Tensor, Tensor]]:
-        return [(weights.float(), p.to(weights.device)) for weights, p, _ in self._pending]

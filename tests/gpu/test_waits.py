@@ -11,16 +11,14 @@ AGGREGATORS = (
     "nash_mtl", "pcd", "pcgrad", "upgrad",
 )  # fmt: skip
 BALANCERS = {
-    "fixed": 0,
-    **dict.fromkeys(("dwa", "imtl_l", "random", "stch", "uncertainty"), 4),
-    "geometric_mean": 5,
-    "famo": 8,
-    "gradnorm": 4,
-    **dict.fromkeys(AGGREGATORS, 4),
-    **dict.fromkeys(("config", "excess_mtl", "graddrop"), 3),  # at the parameters
+    **dict.fromkeys(("fixed", "dwa", "imtl_l", "random", "stch", "uncertainty", "gradnorm"), 0),
+    "geometric_mean": 1,  # torchjd looks whether a loss is negative
+    "famo": 1,
+    **dict.fromkeys(AGGREGATORS, 1),
+    **dict.fromkeys(("config", "excess_mtl", "graddrop"), 1),  # at the parameters
 }
 OFTEN_RUN = {"fixed", "uncertainty", "dwa", "famo", "gradnorm", "pcgrad", "config"}
-TASKS = {"identity": 0, "identity_arcface": 7, "identity_cosface": 7}
+TASKS = {"identity": 0, "identity_arcface": 0, "identity_cosface": 0}
 
 
 def waits_of(composed, tmp_path, *overrides):
