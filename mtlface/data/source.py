@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mtlface.data.draws import check_choice, limited, seeded_draw
 from mtlface.data.sources import resolve
+from mtlface.data.split_file import check_split, with_split
 from mtlface.data.table import SPLITS, FaceTable, Reader
 from mtlface.errors import MtlfaceError
 
@@ -18,7 +19,7 @@ COMMON = (
     "batch_size", "image_size", "loader", "workers", "cache", "max_bad_fraction", "on_bad_image",
 )  # fmt: skip
 SHARED = ("name", "mix", "people", "root", "source", "limit", "draw")
-OF_A_SOURCE = ("name", "kaggle", "demo", "root", "source", "limit", "draw")
+OF_A_SOURCE = ("name", "kaggle", "demo", "root", "source", "split", "limit", "draw")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Source:
         demo: The zip of rendered faces in the same layout.
         root: A folder with the native layout; it wins over `source`.
         source: Where the data comes from when no root is given: `kaggle` or `demo`.
+        split: A file with splits of the user's own, see `mtlface.data.split_file`.
         limit: `{train, val, test, order, seed}`: n images of each split, see `limited`.
         draw: `{count, ratios, seed}`: a seeded draw over all splits, split again.
 
@@ -45,11 +47,16 @@ class Source:
     demo: str | None = None
     root: str | None = None
     source: Literal["kaggle", "demo"] = "kaggle"
+    split: str | Mapping[str, Any] | None = None
     limit: Mapping[str, Any] | None = None
     draw: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.limit, self.draw)
+        if self.split is not None:
+            check_split(self.split)
+            if self.draw:
+                raise MtlfaceError("data.split and data.draw exclude each other; set one to null.")
 
     def read(self, cache: Path, seed: int) -> tuple[FaceTable, str]:
         """The chosen images with their labels, and the kind of root: `folder`, `kaggle` or `demo`.
@@ -66,6 +73,8 @@ class Source:
         layout = self.reader.layout
         root, kind = resolve(self.root, self.source, self.kaggle, self.demo, cache, layout)
         table = self.reader.read(root, seed)
+        if self.split is not None:
+            table = with_split(table, self.split)
         if self.limit:
             table = limited(table, self.limit)
         if self.draw:
@@ -110,7 +119,7 @@ def source_settings(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     sections = source_sections(data)
     if "reader" in data:
-        return [{"reader": data["reader"]} | {key: data[key] for key in OF_A_SOURCE}]
+        return [{"reader": data["reader"]} | {key: data.get(key) for key in OF_A_SOURCE}]
     stray = [key for key in data if key not in (*SHARED, *COMMON, *sections)]
     if stray:
         raise MtlfaceError(
@@ -129,7 +138,7 @@ def source_settings(data: Mapping[str, Any]) -> list[dict[str, Any]]:
             raise MtlfaceError(
                 f"data.{key}.{useless[0]} has no effect: all sources share data.{useless[0]}."
             )
-        settings = {"reader": section["reader"]} | {name: section[name] for name in OF_A_SOURCE}
+        settings = {"reader": section["reader"]} | {name: section.get(name) for name in OF_A_SOURCE}
         settings["source"] = data["source"] or settings["source"]
         settings["root"] = settings["root"] if data["root"] is None else data["root"]
         if settings["limit"] is None and settings["draw"] is None:

@@ -43,6 +43,7 @@ NOT_IDENTITY = {
         "data.workers", "data.loader", "data.terms", "data.on_bad_image", "data.max_bad_fraction",
     ),
 }  # fmt: skip
+FILES = ("pretrained", "split", "file")  # whose values may be paths of files that count by content
 EXCLUDED = frozenset(key for keys in NOT_IDENTITY.values() for key in keys)
 
 
@@ -167,7 +168,7 @@ def flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _by_content(key: Any, value: Any) -> Any:
-    path = Path(value).expanduser() if key == "pretrained" and isinstance(value, str) else None
+    path = Path(value).expanduser() if key in FILES and isinstance(value, str) else None
     if path is None or not path.is_file():
         return value
     stat = path.stat()

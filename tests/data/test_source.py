@@ -9,7 +9,7 @@ from mtlface.errors import MtlfaceError
 
 ALONE = {
     "name": "a", "reader": {"_target_": "x"}, "kaggle": None, "demo": "a.zip", "root": None,
-    "source": "kaggle", "limit": None, "draw": None,
+    "source": "kaggle", "split": None, "limit": None, "draw": None,
 }  # fmt: skip
 
 
