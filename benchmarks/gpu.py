@@ -1,7 +1,8 @@
 """A data-centre GPU: rates by size, batch and compilation, its roofline, and CelebA-sized epochs.
 
 Everything in bf16. The bare step and training end to end take turns. The long run has 162,770
-synthetic pictures of 128 px, as many as CelebA's training split.
+synthetic pictures of 128 px, as many as CelebA's training split. Every case of the grid is written
+when it is done, beside those of earlier calls, so that short commands add up to the whole of it.
 
 python -m benchmarks.gpu                        # all, about fifteen minutes
 python -m benchmarks.gpu --only grid --sides 128 --batches 512
@@ -10,10 +11,12 @@ python -m benchmarks.gpu --only grid --sides 128 --batches 512
 import gc
 import logging
 import time
+from itertools import product
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch.autograd.profiler_util import EventList
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import workload
@@ -61,39 +64,40 @@ def _configured(side: int, batch: int, compiled: bool) -> Any:
 
 def _grid(sides: list[int], batches: list[int], repeats: int, keep: bool) -> None:
     where = workload.here()
-    results: dict[str, Any] = {}
-    rows, headlines = [], []
-    for side in sides:
-        for batch in batches:
-            for compiled in (False, True):
-                name = f"{side} px, batch {batch}, {'compiled' if compiled else 'eager'}"
-                _forget()
-                try:
-                    found = _case(side, batch, compiled, repeats, where["device"])
-                except torch.OutOfMemoryError:
-                    results[name] = {"left_out": "out of memory"}
-                    rows.append([name, "out of memory", "", "", "", ""])
-                    continue
-                results[name] = found
-                rate, share = found["pictures_per_s"]["ours"], found["bare ÷ ours"]
-                rows.append(
-                    [
-                        name,
-                        f"{rate['median']:,.0f}",
-                        f"{found['pictures_per_s']['bare']['median']:,.0f}",
-                        shown(share, decimals=3),
-                        *(_percent(found["roofline"][key]) for key in found["roofline"]),
-                    ]
-                )
-                if batch == 512:
-                    wanted = ("≥ .90", "≥ 36,000") if (side, compiled) == (128, True) else ("", "")
-                    title = f"ResNet-18 in bf16, {name}"
-                    headlines += [
-                        headline(f"{title}: end-to-end ÷ bare step", share, "", wanted[0]),
-                        headline(f"{title}: pictures/s end to end", rate, "", wanted[1]),
-                    ]
-    columns = ["case", "pictures/s", "bare", "of the bare rate", "of peak FLOP/s", "of peak bytes"]
-    report("gpu_grid", results, rows, columns, where, headlines, keep)
+    for side, batch, compiled in product(sides, batches, (False, True)):
+        name = f"{side} px, batch {batch}, {'compiled' if compiled else 'eager'}"
+        headlines: list[Any] = []
+        _forget()
+        try:
+            found = _case(side, batch, compiled, repeats, where["device"])
+        except torch.OutOfMemoryError:
+            found = {"left_out": "out of memory"}
+            row = [name, "out of memory", "", "", "", ""]
+        else:
+            rate, share = found["pictures_per_s"]["ours"], found["bare ÷ ours"]
+            row = [
+                name,
+                f"{rate['median']:,.0f}",
+                f"{found['pictures_per_s']['bare']['median']:,.0f}",
+                shown(share, decimals=3),
+                *(_percent(found["roofline"][key]) for key in found["roofline"]),
+            ]
+            if batch == 512:
+                wanted = ("≥ .90", "≥ 36,000") if (side, compiled) == (128, True) else ("", "")
+                title = f"ResNet-18 in bf16, {name}"
+                headlines = [
+                    headline(f"{title}: end-to-end ÷ bare step", share, "", wanted[0]),
+                    headline(f"{title}: pictures/s end to end", rate, "", wanted[1]),
+                ]
+        columns = [
+            "case",
+            "pictures/s",
+            "bare",
+            "of the bare rate",
+            "of peak FLOP/s",
+            "of peak bytes",
+        ]
+        report("gpu_grid", {name: found}, [row], columns, where, headlines, keep, merge=True)
 
 
 def _forget() -> None:
@@ -165,7 +169,12 @@ def _profile(batch: int, keep: bool) -> None:
     module, datamodule = workload.built(cfg, synthetic(cfg, 24 * batch))
     profiled = Profiled()
     workload.fit(cfg, module, datamodule, 24, 1, {}, [profiled])
-    events = [e for e in profiled.profiler.key_averages() if e.device_type.name == "CUDA"]
+    # Annotations span the kernels beneath them, and would count their time twice.
+    events = EventList(
+        event
+        for event in profiled.profiler.events()
+        if event.device_type.name == "CUDA" and not event.is_user_annotation
+    ).key_averages()
     kernels = sorted(events, key=lambda event: -event.self_device_time_total)
     total = sum(event.self_device_time_total for event in kernels) / 1e6
     results: dict[str, Any] = {

@@ -4,7 +4,8 @@
 so that the time is that of Python and of PyTorch's calls, which a GPU waits for. Ours is the
 trainer as `mtlface.train` builds it, with its data module and all its callbacks; plain Lightning
 has the same network, losses and optimizer, batches that are there already, and no callback. Thread
-CPU time on one thread; they take turns, a fit each.
+CPU time on one thread; they take turns, a fit each, and each turn counts its fastest epoch, which
+others on the machine disturbed least.
 
 python -m benchmarks.host_time
 """
@@ -34,7 +35,7 @@ CASES = {
     "basic augmentation": (["augment=basic"], "≤ 1.40"),
     "basic augmentation, pcgrad": (["augment=basic", "balancing=pcgrad"], "≤ 1.70"),
 }
-EPOCHS = 3  # the first one warms up
+EPOCHS = 5  # the first one warms up
 
 
 class ChannelMeans(nn.Module):
@@ -94,8 +95,8 @@ class StepTime(Callback):
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures and reports; `arguments` stand for the command line."""
-    parser = options(__doc__, repeats=5)
-    parser.add_argument("--steps", type=int, default=150, help="of an epoch")
+    parser = options(__doc__, repeats=9)
+    parser.add_argument("--steps", type=int, default=60, help="of an epoch")
     chosen = parser.parse_args(arguments)
     for name in ("lightning.pytorch", "mtlface"):
         logging.getLogger(name).setLevel(logging.ERROR)

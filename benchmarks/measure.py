@@ -108,6 +108,7 @@ def report(
     headlines: Sequence[Mapping[str, Any]] = (),
     keep: bool = True,
     detail: str = "",
+    merge: bool = False,
 ) -> Path | None:
     """Prints the rows as a table and writes `results/<device>/<name>.json`.
 
@@ -120,6 +121,8 @@ def report(
         headlines: What the README's table says of it.
         keep: False prints only.
         detail: A title, where the README shows the rows too.
+        merge: Add to what the file has from before, case by case and headline by headline, so that
+            neither a kill nor a second call loses what was measured.
 
     Returns:
         The JSON file, if one was written.
@@ -135,6 +138,11 @@ def report(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     content = {"machine": where, "headlines": list(headlines), "results": results}
+    if merge and path.exists():
+        before = json.loads(path.read_text())
+        new = {row["measure"] for row in headlines}
+        kept = [row for row in before["headlines"] if row["measure"] not in new]
+        content |= {"headlines": [*kept, *headlines], "results": before["results"] | results}
     if detail:
         content["detail"] = {"title": detail, "columns": list(columns), "rows": list(rows)}
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -347,7 +347,8 @@ class FaceDataModule(LightningDataModule):
         loader = DeviceLoader(split, sampler, device)
         if train and not self.augment.is_identity:
             self._device_augment = DeviceAugment(self.augment, self.image_size, self._mirrored())
-            self._draws = EpochDraws(self.augment, self.image_size, self.seed, len(self.table))
+            numbers = 1 + int(draw_key(split.targets).max())
+            self._draws = EpochDraws(self.augment, self.image_size, self.seed, numbers)
         if train:
             log.info("Loader: batches are gathered from %s, without workers.", loader.place)
         return loader
