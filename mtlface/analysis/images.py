@@ -212,6 +212,10 @@ def _read(run: Run) -> pd.DataFrame | None:
         )
     except (OSError, ValueError):
         return None
+    if run.source is not None:  # names in the file of several sources begin with theirs
+        prefix = f"{run.source}/"
+        table = table[table["image"].str.startswith(prefix)].reset_index(drop=True)
+        table["image"] = table["image"].str.removeprefix(prefix)
     return table if PERSON in table else table.assign(**{PERSON: ""})
 
 

@@ -19,10 +19,17 @@ RUN_FILES = {"result.json", "error.json", "config.yaml"}
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: its folder and the content of its `result.json`."""
+    """One finished run: its folder and the content of its `result.json`.
+
+    Attributes:
+        folder: The run folder.
+        content: What the file says; of a run on several sources, what it says of `source`.
+        source: The one source that counts, or None for all.
+    """
 
     folder: Path
     content: Mapping[str, Any]
+    source: str | None = None
 
     @property
     def arm(self) -> str:
@@ -78,8 +85,36 @@ class Run:
     @property
     def data(self) -> Mapping[str, Any]:
         """Name, kind of root, counts and fingerprint of the data."""
-        described = next(iter(self.content["trained_on"].values()))
-        return {**described, "name": self.content["data"], "fingerprint": described["images"]}
+        every = list(self.content["trained_on"].values())
+        if len(every) == 1:
+            whole = dict(every[0])
+        else:
+            splits = {split: sum(d["counts"][split] for d in every) for split in every[0]["counts"]}
+            kinds = {described["root_kind"] for described in every}
+            kind = kinds.pop() if len(kinds) == 1 else "mixed"
+            whole = {"root_kind": kind, "counts": splits}
+        images = "+".join(str(described["images"]) for described in every)
+        return {**whole, "name": self.content["data"], "fingerprint": images}
+
+    def by_source(self) -> list["Run"]:
+        """The run, and where it is on several sources, also what it is on each."""
+        sources = self.content.get("evaluated_on") or {}
+        return [self, *(self._on(name) for name in sources if len(sources) > 1)]
+
+    def _on(self, name: str) -> "Run":
+        """The run as if it had been tested on this source alone."""
+        found = self.content["evaluated_on"][name]
+        kept = {k: v for k, v in self.content["metrics"].items() if not k.startswith("test/")}
+        content = {
+            **self.content,
+            "data": name,
+            "trained_on": {name: self.content["trained_on"][name]},
+            "evaluated_on": {name: found},
+            "tasks": {t: info for t, info in self.content["tasks"].items() if t in found["labels"]},
+            "metrics": kept | {f"test/{k}": value for k, value in found["metrics"].items()},
+            "trivial": {f"test/{k}": value for k, value in found["trivial"].items()},
+        }
+        return Run(self.folder, content, name)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -150,7 +185,7 @@ def read_runs(roots: Sequence[Path]) -> RunTree:
             if "result.json" not in files:
                 tree.unfinished.append(_read_unfinished(folder, files))
             elif (run := _read_result(folder, tree.notes)) is not None:
-                tree.runs.append(run)
+                tree.runs += [each for each in run.by_source() if each.tasks]
     if not tree.runs:
         raise MtlfaceError(_nothing_found(roots, tree))
     return tree

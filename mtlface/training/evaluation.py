@@ -56,12 +56,15 @@ def predict_split(
 
 def constant_predictions(module: MultiTaskModule, train: Split, split: Split) -> Predictions:
     """What predictors that look at no picture say: the majority class, the mean."""
-    targets = train.targets
+    return _constants(module, train.targets, split.targets)
+
+
+def _constants(module: MultiTaskModule, train: Batch, targets: Batch) -> Predictions:
     outputs = {
-        name: task.constant(targets).cpu().expand(len(split), -1)
+        name: task.constant(train).cpu().expand(len(targets["index"]), -1)
         for name, task in module.tasks.items()
     }
-    return Predictions(outputs, split.targets)
+    return Predictions(outputs, targets)
 
 
 def score(
@@ -108,6 +111,19 @@ def groups(table: FaceTable, index: np.ndarray) -> Iterator[tuple[str, np.ndarra
 
 
 @dataclass(frozen=True)
+class SourceEvaluation:
+    """What is measured on the test images of one source.
+
+    Attributes:
+        metrics: By `<task>/<metric>`, with `@<column>=<group>` for groups of its images.
+        trivial: The same metrics of predictors that look at no image, and know its training split.
+    """
+
+    metrics: dict[str, float]
+    trivial: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is measured of a trained network.
 
@@ -116,11 +132,13 @@ class Evaluation:
             pictures.
         trivial: The same metrics of predictors that look at no picture.
         predictions: The test split's predictions, see `prediction_table`.
+        sources: What is measured on the test images of each source, as of a run on it alone.
     """
 
     metrics: dict[str, float]
     trivial: dict[str, float]
     predictions: pd.DataFrame
+    sources: dict[str, SourceEvaluation]
 
 
 def evaluate(
@@ -136,7 +154,46 @@ def evaluate(
         metrics |= _prefixed(name, score(module, found))
         trivial |= _prefixed(name, score(module, constant_predictions(module, train, split)))
     metrics |= _prefixed("test", score_groups(module, found, datamodule.table))
-    return Evaluation(metrics, trivial, prediction_table(module, found, datamodule.table))
+    if datamodule.mix is None:
+        whole = SourceEvaluation(_of_test(metrics), _of_test(trivial))
+        sources = {datamodule.source_name: whole}
+    else:
+        sources = {
+            name: _on_source(module, found, train, datamodule.table, number)
+            for number, name in enumerate(datamodule.sources)
+        }
+    table = prediction_table(module, found, datamodule.table)
+    return Evaluation(metrics, trivial, table, sources)
+
+
+def _on_source(
+    module: MultiTaskModule, found: Predictions, train: Split, table: FaceTable, number: int
+) -> SourceEvaluation:
+    """What `found` is worth on one source of a joined table."""
+    index = found.targets["index"].numpy()
+    source = table.frame["source"].to_numpy()
+    rows = np.flatnonzero(source[index] == number)
+    metrics = score(module, found, rows)
+    for suffix, positions in groups(table, index[rows]):
+        if not suffix.startswith("source="):
+            scored = score(module, found, rows[positions])
+            metrics |= {f"{metric}@{suffix}": value for metric, value in scored.items()}
+    known = torch.from_numpy(source[train.rows] == number)
+    # Of a source without a weight, no training image is left.
+    chosen = known if known.any() else torch.ones_like(known)
+    own = {name: values[chosen] for name, values in train.targets.items()}
+    trivial = score(module, _constants(module, own, found.targets), rows)
+    return SourceEvaluation(_without_labels(metrics), _without_labels(trivial))
+
+
+def _without_labels(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Leaves out the tasks of which a source has no label: none of their metrics is a number."""
+    tasks = {key.partition("/")[0] for key, value in metrics.items() if np.isfinite(value)}
+    return {key: value for key, value in metrics.items() if key.partition("/")[0] in tasks}
+
+
+def _of_test(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {k.removeprefix("test/"): v for k, v in metrics.items() if k.startswith("test/")}
 
 
 def _prefixed(split: str, metrics: Mapping[str, float]) -> dict[str, float]:

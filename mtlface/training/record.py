@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def record(
         "effects": OmegaConf.to_container(cfg.effects),
         "references": OmegaConf.to_container(cfg.references),
         "trained_on": datamodule.description(),
-        "evaluated_on": evaluated_on(cfg.data.name, datamodule, module, found),
+        "evaluated_on": evaluated_on(datamodule, module, found),
         "metrics": found.metrics | watch.averages(),
         "trivial": found.trivial,
         "balancing": watch.report,
@@ -123,29 +123,31 @@ def describe_tasks(module: MultiTaskModule) -> dict[str, dict[str, Any]]:
 
 
 def evaluated_on(
-    source: str, datamodule: FaceDataModule, module: MultiTaskModule, found: Evaluation
+    datamodule: FaceDataModule, module: MultiTaskModule, found: Evaluation
 ) -> dict[str, dict[str, Any]]:
-    """What the test split is, and what was found on it, by source.
+    """What the test split of each source is, and what was found on it.
 
     `fingerprint` is of the test images and their split; `labels` has one for each task of them
-    with its labels, so that arms with other tasks can be compared on those that they share.
+    with its labels, so that arms with other tasks can be compared on those that they share. Both
+    are those of a run on the source alone.
     """
-    table = datamodule.table
-    labels: dict[str, str] = {}
-    for task in module.tasks.values():
-        labels |= dict.fromkeys(task.parts, table.fingerprint("test", [task.label.name]))
-
-    def test(metrics: Mapping[str, float]) -> dict[str, float]:
-        return {k.removeprefix("test/"): v for k, v in metrics.items() if k.startswith("test/")}
-
     return {
-        source: {
-            "fingerprint": table.fingerprint("test", []),
-            "labels": labels,
-            "n": table.counts["test"],
-            "metrics": test(found.metrics),
-            "trivial": test(found.trivial),
+        name: {
+            "fingerprint": part.table.fingerprint("test", []),
+            "labels": {
+                task: part.table.fingerprint("test", [label])
+                for task, label in (
+                    (part_of, task.label.name)
+                    for task in module.tasks.values()
+                    for part_of in task.parts
+                )
+                if label in part.table.labels
+            },
+            "n": part.table.counts["test"],
+            "metrics": found.sources[name].metrics,
+            "trivial": found.sources[name].trivial,
         }
+        for name, part in datamodule.load().parts.items()
     }
 
 

@@ -5,12 +5,14 @@ import logging
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from own_reader import write_own_reader
 
-from mtlface import evaluate, train
+from mtlface import compare, evaluate, train
+from mtlface.errors import MtlfaceError
 from mtlface.training.checkpoint import load_checkpoint
 
 WORDS = (
@@ -42,13 +44,14 @@ def start(cache):
 def runs(start, tmp_path_factory):
     """The same two tasks on CelebA alone, in a list of one, and beside a set without a weight."""
     found = {}
-    tasks = ("task=[gender,landmarks]", "name=two")
     for name, words in {
         "alone": ["data=celeba"],
         "list": ["data=[celeba]"],
         "weight": ["data=[agegender,celeba]", NO_WEIGHT],
     }.items():
-        code, folder = start(tmp_path_factory.mktemp(name), *tasks, *words)
+        code, folder = start(
+            tmp_path_factory.mktemp(name), "task=[gender,landmarks]", f"name={name}", *words
+        )
         assert code == 0
         found[name] = folder
     return found
@@ -76,6 +79,30 @@ def test_the_result_has_the_metrics_of_each_source(runs):
     assert 0 <= joined["metrics"]["test/gender/accuracy@source=agegender"] <= 1
     for split in ("val", "train"):
         assert not (runs["weight"] / "split.csv").read_text().count(f"agegender/{split},")
+
+
+def test_what_was_measured_on_a_source_is_what_a_run_on_it_alone_wrote(runs):
+    alone, joined = (json.loads((runs[n] / "result.json").read_text()) for n in ("alone", "weight"))
+    one, other = alone["evaluated_on"]["celeba"], joined["evaluated_on"]["celeba"]
+    for kind in ("fingerprint", "labels", "n"):
+        assert one[kind] == other[kind]
+    for kind in ("metrics", "trivial"):
+        assert other[kind].keys() == one[kind].keys()
+        for key, value in one[kind].items():
+            assert other[kind][key] == (None if value is None else pytest.approx(value)), key
+    unseen = joined["evaluated_on"]["agegender"]
+    assert set(unseen["labels"]) == {"gender"} and unseen["n"] == 32
+    assert not any(key.startswith("landmarks/") for key in unseen["metrics"])
+
+
+def test_a_joint_arm_is_compared_with_one_on_its_own_source(runs, tmp_path):
+    folders = ",".join(str(runs[name].parents[3]) for name in ("alone", "weight"))
+    words = [f"runs=[{folders}]", f"output={tmp_path / 'report'}", "figures=false"]
+    assert compare.main([*words, "data=celeba"]) == 0
+    table = pd.read_csv(tmp_path / "report" / "comparison.csv")
+    assert {arm.partition(",")[0] for arm in table["arm"]} == {"alone", "weight"}
+    with pytest.raises(MtlfaceError, match="data=agegender"):
+        compare.main(words)
 
 
 def evaluated(folder, output, cache, *words):
