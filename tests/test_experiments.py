@@ -11,12 +11,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mtlface.door import config_folder
-from mtlface.training.build import check_tasks
+from mtlface.training.build import build_datamodule, check_tasks
 from mtlface.training.run import run
 from mtlface.training.trusted import check_config
 
 CONF = config_folder()
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("[!_]*.yaml"))
 SWEEPS = {
     "celeba_landmarks_gender": {
         "celeba_gender",
@@ -42,6 +42,8 @@ SWEEPS = {
     "agegender_transfer": {"agegender_scratch", "agegender_resnet18"},
     "facecom_gender_identity": {"facecom_gender", "facecom_identity", "facecom_gender_identity"},
 }
+# On one and on several data sets, on the same test images of each.
+JOINT = {"faces_joint": {"faces_joint", "faces_celeba", "faces_agegender", "faces_facecom"}}
 # A small trunk and no worker processes: what is tested is the experiment's data, tasks and scores.
 SMALL = ("backbone=cnn3", "augment=none", "trainer=cpu")
 # What the demo run of every experiment must reach on the test split, against the predictor that
@@ -73,7 +75,7 @@ def test_an_experiment_composes_and_asks_for_labels_that_its_data_has(name, prof
     assert cfg.name == name
     # What its checkpoints hold must be readable again.
     check_config(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
-    check_tasks(cfg, instantiate(cfg.data.reader).labels())
+    check_tasks(cfg, build_datamodule(cfg).labels())
     references = set(cfg.references) - set(cfg.tasks)
     assert not references, f"references of tasks that the arm does not have: {references}"
     assert set(cfg.references.values()) <= set(EXPERIMENTS)
@@ -91,7 +93,7 @@ def test_a_sweep_names_existing_experiments_and_its_own_folder(sweep):
     arms = [arm for names in named for arm in names.split(",")]
     assert arms
     assert set(arms) <= set(EXPERIMENTS)
-    assert set(arms) == SWEEPS.get(sweep, set(arms))
+    assert set(arms) == (SWEEPS | JOINT).get(sweep, set(arms))
     assert content.group == sweep
 
 
