@@ -71,6 +71,12 @@ class Comparison:
         """One number of decimals for a metric in the whole report."""
         return decimals_for([s.mean for (_, key), s in self.summaries.items() if key == metric.key])
 
+    def decimals_of_difference(self, d: Difference) -> int:
+        """Decimals that also show two digits of the interval, where that is small."""
+        ends = d.estimate or d.pairs
+        width = max(map(abs, ends.interval)) if ends else abs(d.mean)
+        return max(self.decimals(d.metric), decimals_for([100 * width]) if width else 0)
+
     @cached_property
     def names(self) -> dict[str, str]:
         """What tables and figures call each arm."""

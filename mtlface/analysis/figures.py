@@ -104,7 +104,7 @@ def _forest(comparison: Comparison, kind: Kind) -> list[tuple[str, str, Figure]]
     )
     if len(best) < len(arms):
         caption += f" The {len(best)} of {len(arms)} arms with the best mean rank."
-    figure = forest(rows, "difference in % of the reference, turned so that right is better", title)
+    figure = forest(rows, "% of the reference, right is better", title)
     return [(name, caption, figure)]
 
 
@@ -130,10 +130,13 @@ def _absolute(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, F
             panels[measured(metric)] = (bars[:MOST_ROWS], constant)
     if not panels:
         return []
-    spread = "95 % interval over test images" if alone else "± one standard deviation"
+    spread = (
+        "one seed, whisker 95 % interval over test images"
+        if alone
+        else "mean over seeds, ticks for single seeds, whisker ± one standard deviation"
+    )
     caption = (
-        f"Every arm's test metrics themselves: mean over seeds, ticks for single seeds, whisker "
-        f"{spread}; the dashed line is the constant predictor."
+        f"Every arm's test metrics themselves: {spread}; the dashed line is the constant predictor."
     )
     return [("absolute", caption, absolute_bars(panels))]
 

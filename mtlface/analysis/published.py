@@ -71,7 +71,7 @@ def published_table(comparison: Comparison) -> Table:
                 metric = metrics[key]
                 decimals = comparison.decimals(metric)
                 ours = w.mean_sd(comparison.summaries[arm.label, metric.key], decimals)
-                name = key + w.arrow(metric.higher_is_better)
+                name = w.measured(metric)
                 higher = metric.higher_is_better is not False
             elif key == "all/delta_m" and arm.label in overall:
                 ours, name, higher = (

@@ -102,10 +102,15 @@ def cards(comparison: Comparison) -> list[Card]:
     found = sorted(
         comparison.verdicts, key=lambda d: (kinds.index(d.kind), order[d.metric.task], d.matched)
     )
-    return [
-        Card(d.kind, d.answer, *w.sentence(d, comparison.decimals(d.metric), comparison.names))
-        for d in found
-    ]
+    return [_card(comparison, d) for d in found]
+
+
+def _card(comparison: Comparison, d: Difference) -> Card:
+    decimals = comparison.decimals_of_difference(d)
+    words, numbers = w.sentence(d, decimals, comparison.names)
+    if (d.reference, d.metric.task) in comparison.unlearnt:
+        numbers += " The reference is not shown to beat the constant predictor: no result."
+    return Card(d.kind, d.answer, words, numbers)
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -133,7 +138,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
         cost_table(comparison.costs, comparison.names),
         cost_against_single_table(comparison.costs_against_single, comparison.names),
     ]
-    return [table for table in tables if table.rows]
+    return [table.without_empty() for table in tables if table.rows]
 
 
 def more_tables(comparison: Comparison) -> list[Table]:
@@ -146,7 +151,7 @@ def more_tables(comparison: Comparison) -> list[Table]:
         t.secondary_table(comparison),
         common_table(arms),
     ]
-    return [table for table in tables if table.rows]
+    return [table.without_empty() for table in tables if table.rows]
 
 
 def print_report(comparison: Comparison, console: Console) -> None:

@@ -89,31 +89,33 @@ def differences_table(comparison: Comparison, kind: Kind) -> Table:
     order = [m.task for m in comparison.primaries]
     found = [d for d in comparison.verdicts if d.kind == kind]
     for d in sorted(found, key=lambda d: order.index(d.metric.task)):
-        decimals = comparison.decimals(d.metric)
+        decimals = comparison.decimals_of_difference(d)
         reference = comparison.names[d.reference]
         rows.append(
             (
                 w.measured(d.metric),
                 comparison.names[d.arm],
                 f"{reference} (same whole budget)" if d.matched else reference,
+                w.verdict_text(d),
                 w.short_sample(d),
                 w.number(d.mean, decimals, signed=True),
                 w.interval(d.estimate.interval if d.estimate else None, decimals),
                 w.interval(d.pairs.interval if d.pairs else None, decimals),
                 w.p_value(d.p_holm),
                 w.p_value(d.q),
-                w.verdict_text(d),
             )
         )
+    bases = [basis for basis in w.SCOPE if any(d.basis == basis for d in found)]
+    scope = " or ".join(w.SCOPE[basis] for basis in bases if w.SCOPE[basis]) or "not to be had"
     return Table(
         DIFFERENCES[kind],
         (
-            *("task", "arm", "reference", "n", "difference", "95 % interval"),
-            *("these test images", "Holm p", "q", "verdict"),
+            *("task", "arm", "reference", "verdict", "n", "difference", "95 % interval"),
+            *("these test images", "Holm p", "q"),
         ),
         tuple(rows),
-        "n: seeds × test images, or the people on them. The 95 % interval is for new ones of both; "
-        "the one of these test images counts the seeds alone. Holm's p is corrected over all "
+        f"n: seeds × test images, or the people on them. The 95 % interval is {scope}; the one of "
+        "these test images counts the seeds alone. Holm's p is corrected over all "
         "verdicts of the report, and decides; q (Benjamini and Hochberg) says what to follow up. "
         "Shown equal: the 90 % interval lies within the smallest effect of interest. ↑ higher is "
         "better, ↓ lower is better.",
@@ -189,7 +191,9 @@ def overall_table(comparison: Comparison) -> Table:
         zero, none = w.number(0.0, 2), w.ABSENT
         rank = w.number(comparison.ranks[SINGLE], 2)
         rows.append((SINGLE, none, zero, none, none, zero, none, rank, none))
-    images = any(o.crossed for o in comparison.overall)
+    scope = "and new images" if any(o.crossed for o in comparison.overall) else "on these images"
+    known = any(o.estimate for o in comparison.overall)
+    interval = f"The interval is for new seeds {scope}. " if known else ""
     return Table(
         "Over tasks: Δm in percent of the single-task networks (higher is better)",
         (
@@ -199,8 +203,7 @@ def overall_table(comparison: Comparison) -> Table:
         tuple(rows),
         "Δm = mean over tasks of s·(M − B)/|B|, s = +1 where higher is better and −1 where lower "
         "is, so that higher is always better here; part of the literature has the opposite sign. "
-        f"The interval is for new seeds {'and new images' if images else 'on these test images'}. "
-        "Rank 1 is best, over the seeds that all arms have.",
+        f"{interval}Rank 1 is best, over the seeds that all arms have.",
         frozenset({"without its most influential task"})
         if not any(o.influential for o in comparison.overall)
         else frozenset(),

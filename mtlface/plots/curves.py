@@ -59,7 +59,7 @@ def error_curves(panels: Mapping[str, Sequence[Curve]], order: Sequence[str]) ->
         for axes, name in zip(figure.axes, panels, strict=True):
             axes.set_title("")
             axes.set_xlabel(name)
-            axes.set_ylabel("share of pictures with\nat most this error")
+            axes.set_ylabel("share of images with\nat most this error")
             axes.set_ylim(0, 1.02)
             axes.set_xlim(left=0)
     return figure

@@ -82,9 +82,10 @@ def forest(rows: Sequence[ForestRow], xlabel: str, title: str) -> Figure:
             for c, m, label in map(_verdict_style, (*VERDICTS, ""))
             if label in present
         ]
-        handles.append(
-            Line2D([], [], color=s.GREY, marker="|", linestyle="", markersize=9, label="one seed")
-        )
+        if any(len(row.values) > 1 for row in rows):
+            tick = Line2D([], [], color=s.GREY, marker="|", linestyle="", markersize=9)
+            tick.set_label("one seed")
+            handles.append(tick)
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
