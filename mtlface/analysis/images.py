@@ -86,14 +86,17 @@ class Predictions:
     """
 
     notes: dict[str, None] = field(default_factory=dict)
-    _tables: dict[Path, pd.DataFrame | None] = field(default_factory=dict)
-    _scores: dict[tuple[Path, str, str], ImageScores | None] = field(default_factory=dict)
+    _tables: dict[tuple[Path, str | None], pd.DataFrame | None] = field(default_factory=dict)
+    _scores: dict[tuple[Path, str | None, str, str], ImageScores | None] = field(
+        default_factory=dict
+    )
 
     def table(self, run: Run) -> pd.DataFrame | None:
         """The columns that a report can use; None without a readable file."""
-        if run.folder not in self._tables:
-            self._tables[run.folder] = _read(run)
-        return self._tables[run.folder]
+        key = (run.folder, run.source)
+        if key not in self._tables:
+            self._tables[key] = _read(run)
+        return self._tables[key]
 
     def test_set(self, run: Run) -> str | None:
         """What tells the test images of two runs apart; None where nothing says it."""
@@ -129,7 +132,7 @@ class Predictions:
 
     def scores(self, run: Run, task: str, metric: str) -> ImageScores | None:
         """A test metric image by image; None where the file does not give it, which is noted."""
-        key = (run.folder, task, metric)
+        key = (run.folder, run.source, task, metric)
         if key not in self._scores:
             self._scores[key] = self._checked(run, task, metric)
         return self._scores[key]

@@ -39,5 +39,5 @@ def test_nothing_agrees_with_rendered_faces(run_writer):
 
 
 def test_an_experiment_that_nobody_published_has_no_figures(tmp_path, run_writer):
-    run_writer("mine", 0, {}, data="mine")
+    run_writer("mine", 0, {"test/gender/accuracy": 0.9}, data="mine")
     assert published_for(read_runs([tmp_path]).runs[0]) == []
