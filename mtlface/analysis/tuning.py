@@ -143,14 +143,15 @@ def with_tuned(arms: Sequence[Arm], tunings: Sequence[Tuning]) -> list[Arm]:
 def _match(key: str, pattern: str, arms: Sequence[Arm]) -> tuple[list[Arm], frozenset[str]]:
     found: set[str] = set()
     kept: set[str] = set()
+    texts = _texts(arms)
     for part in filter(None, (part.strip() for part in pattern.split("|"))):
         labels = {
             arm.label
             for arm in arms
-            if any(fnmatchcase(text, part) or text == part for text in _texts(arm))
+            if any(fnmatchcase(text, part) or text == part for text in texts[arm.label])
         }
         if not labels:
-            known = [text for arm in arms for text in _texts(arm)]
+            known = [text for of_arm in texts.values() for text in of_arm]
             some = ", ".join(arm.label for arm in arms[:6]) + ("…" if len(arms) > 6 else "")
             raise MtlfaceError(
                 f"{key}: {part} matches no arm. Expected a pattern of whole names of arms or of "
@@ -169,8 +170,19 @@ def _match(key: str, pattern: str, arms: Sequence[Arm]) -> tuple[list[Arm], froz
     return [arm for arm in arms if arm.label in found], frozenset(kept)
 
 
-def _texts(arm: Arm) -> list[str]:
-    return [arm.label, arm.name, *arm.name.split(",")[1:]]
+def _texts(arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """By arm, what a pattern can match: its names, its changes, its name without common changes."""
+    changes = {arm.label: arm.name.split(",")[1:] for arm in arms}
+    common = set.intersection(*(set(of_arm) for of_arm in changes.values())) if arms else set()
+    return {
+        arm.label: [
+            arm.label,
+            arm.name,
+            *changes[arm.label],
+            ",".join(part for part in arm.name.split(",") if part not in common),
+        ]
+        for arm in arms
+    }
 
 
 def _check(key: str, matched: Sequence[Arm], references: References) -> None:
