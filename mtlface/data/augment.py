@@ -7,8 +7,10 @@ random numbers, so which of them runs does not change what a picture becomes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from mtlface.errors import MtlfaceError, did_you_mean
 
@@ -63,7 +65,7 @@ class Augment:
             if entry.type == "float":
                 _require(self, entry.name, 0.0, 180.0 if entry.name == "rotate" else 1.0)
         low, high = _pair(self, "scale")
-        if not 0.0 < low <= high:
+        if not 0.0 < low <= high < math.inf:
             raise MtlfaceError(
                 f"augment.scale is {[low, high]}; expected [low, high] with 0 < low ≤ high."
             )
@@ -103,29 +105,39 @@ class Augment:
 
 def _require(augment: Augment, name: str, low: float, high: float) -> None:
     value = getattr(augment, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if not _within(value, low, high):
         raise MtlfaceError(
             f"augment.{name} is {value!r}; expected a number from {low:g} to {high:g}."
         )
+
+
+def _within(value: Any, low: float, high: float) -> bool:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return known and low <= value <= high
 
 
 def _pair(augment: Augment, name: str) -> tuple[float, float]:
     value = getattr(augment, name)
     try:
         low, high = (float(bound) for bound in value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise MtlfaceError(f"augment.{name} is {value!r}; expected two numbers.") from error
     return low, high
 
 
 def _checked_weather(weather: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(weather, Mapping):
+        raise MtlfaceError(
+            f"augment.weather is {weather!r}; expected a probability for any of "
+            f"{', '.join(WEATHER)}, for example augment.weather.fog=0.2."
+        )
     for name, probability in weather.items():
         if name not in WEATHER:
             raise MtlfaceError(
                 f"augment.weather has no condition '{name}'."
                 f"{did_you_mean(name, list(WEATHER))} It has: {', '.join(WEATHER)}."
             )
-        if not 0.0 <= probability <= 1.0:
+        if not _within(probability, 0.0, 1.0):
             raise MtlfaceError(
                 f"augment.weather.{name} is {probability!r}; expected a probability from 0 to 1."
             )

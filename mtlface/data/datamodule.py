@@ -107,7 +107,11 @@ class FaceDataModule(LightningDataModule):
         on_bad_image: OnBadImage = "omit",
     ) -> None:
         super().__init__()
-        check_settings(batch_size, image_size, loader, on_bad_image, augment)
+        settings = {
+            "batch_size": batch_size, "image_size": image_size, "loader": loader,
+            "workers": workers, "on_bad_image": on_bad_image, "max_bad_fraction": max_bad_fraction,
+        }  # fmt: skip
+        check_settings(settings, augment)
         self.sources = {source.name: source for source in sources}
         self.weights = None if mix is None else source_weights(mix, list(self.sources))
         if people not in (None, "apart"):

@@ -10,9 +10,14 @@ import numpy as np
 
 from mtlface.data.table import SPLITS, FaceTable
 from mtlface.errors import MtlfaceError
+from mtlface.values import shares, whole
 
 ORDERS = ("drawn", "first")
-DRAW = {"count", "ratios", "seed"}
+DRAW = {
+    "count": whole(1, example=506),
+    "ratios": shares(),
+    "seed": whole(0, 2**32 - 1, example=42),
+}
 
 
 def check_limit(limit: Any) -> None:
@@ -48,11 +53,15 @@ def check_choice(limit: Any, draw: Any) -> None:
         raise MtlfaceError("data.limit and data.draw exclude each other; set one to null.")
     if limit is not None:
         check_limit(limit)
-    if draw is not None and (not isinstance(draw, Mapping) or set(draw) != DRAW):
+    if draw is None:
+        return
+    if not isinstance(draw, Mapping) or set(draw) != set(DRAW):
         raise MtlfaceError(
             f"data.draw is {draw}; expected count, ratios and seed, for example "
             "data.draw='{count: 506, ratios: [0.7,0.15,0.15], seed: 42}'."
         )
+    for key, rule in DRAW.items():
+        rule.check(f"data.draw.{key}", draw[key])
 
 
 def limited(table: FaceTable, limit: Mapping[str, Any]) -> FaceTable:
@@ -134,10 +143,7 @@ def seeded_draw(table: FaceTable, count: int, ratios: Sequence[float], seed: int
     Raises:
         MtlfaceError: There are fewer rows than asked for, or the ratios are no shares of 1.
     """
-    if len(ratios) != len(SPLITS) or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
-        raise MtlfaceError(
-            f"data.draw.ratios needs three shares that sum to 1 (train, val, test); found {ratios}."
-        )
+    DRAW["ratios"].check("data.draw.ratios", ratios)
     if not 0 < count <= len(table):
         raise MtlfaceError(
             f"data.draw.count asks for {count} pictures of the {len(table)} that the data has. "

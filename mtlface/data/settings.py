@@ -2,51 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from mtlface.data.augment import Augment
-from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.errors import MtlfaceError
+from mtlface.values import (
+    Rule,
+    choice,
+    either,
+    fixed,
+    free,
+    name,
+    number,
+    optional,
+    path,
+    several,
+    shares,
+    text,
+    whole,
+)
 
 Loader = Literal["auto", "workers", "device"]
 OnBadImage = Literal["omit", "raise"]
 
+LONGEST_SIDE = 8192  # px
+LARGEST_SEED = 2**32 - 1  # NumPy's
 
-def check_settings(
-    batch_size: int,
-    image_size: Sequence[int],
-    loader: str,
-    on_bad_image: str,
-    augment: Augment,
-) -> None:
-    """Checks the settings of a `FaceDataModule`, alone and together.
+RULES: dict[str, Rule] = {
+    "name": name("celeba"),
+    "kaggle": optional(text("a kagglehub handle", "owner/name/versions/1")),
+    "demo": optional(name("celeba.zip")),
+    "root": optional(path("a folder's path", "/data/celeba")),
+    "source": optional(choice("kaggle", "demo")),
+    "people": optional(choice("apart")),
+    "batch_size": whole(1, example=32),
+    "image_size": several(whole(1, LONGEST_SIDE, example=128), 2, 2),
+    "loader": choice(*get_args(Loader)),
+    "workers": optional(whole(0, 1024, example=4)),
+    "cache": path("a folder's path", "~/.cache/mtlface"),
+    "max_bad_fraction": number(0.0, 1.0, example=0.01),
+    "on_bad_image": choice(*get_args(OnBadImage)),
+    "terms": optional(free()),
+    "ratios": shares(),
+    "points": several(either(text(example="nose"), whole(0))),
+    "attributes": either(fixed("all", ""), several(text(example="Smiling"))),
+}
+"""By key of `data`, and of each data set that is joined; one may have keys of its own beside these.
+
+`mix`, `limit` and `draw` have checks of their own.
+"""
+
+
+def check_settings(settings: Mapping[str, Any], augment: Augment) -> None:
+    """Checks the settings of `data`, alone and together.
+
+    Args:
+        settings: By key of `data`, resolved; keys that are not there are not checked.
+        augment: What happens to training images.
 
     Raises:
         MtlfaceError: A value is not possible, or two exclude each other.
     """
-    _one_of("loader", loader, get_args(Loader))
-    _one_of("on_bad_image", on_bad_image, get_args(OnBadImage))
-    if not _positive(batch_size):
-        raise MtlfaceError(f"data.batch_size is {batch_size}; expected a positive number.")
-    if not isinstance(image_size, Sequence) or len(image_size) != 2 or not _positive(*image_size):
-        raise MtlfaceError(
-            f"data.image_size is {image_size}; expected height and width in pixels, for example "
-            "data.image_size=[128,128]."
-        )
-    if loader == "device" and augment.needs_cpu:
+    for key, rule in RULES.items():
+        if key in settings:
+            rule.check(f"data.{key}", settings[key])
+    if settings.get("loader") == "device" and augment.needs_cpu:
         raise MtlfaceError(
             "loader=device cannot run this augmentation: weather effects exist on the CPU only. "
             "Take data.loader=workers, or an augment without weather."
         )
-
-
-def _one_of(key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise MtlfaceError(
-            f"data.{key} is '{value}'; expected one of {', '.join(known)}."
-            f"{did_you_mean(str(value), list(known))}"
-        )
-
-
-def _positive(*numbers: Any) -> bool:
-    return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers)

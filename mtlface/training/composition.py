@@ -6,46 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
 from mtlface.errors import MtlfaceError
 from mtlface.models import Backbone
 from mtlface.tasks import Task
-
-# Weights in half precision would take the heads, the losses and BatchNorm along.
-PRECISIONS = ("auto", "native", "32-true", "bf16-mixed", "16-mixed")
-ALIASES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # Lightning's
-
-
-def check_trainer(settings: DictConfig) -> None:
-    """Checks that the trainer validates after every epoch, in a precision that heads can take.
-
-    Raises:
-        MtlfaceError: It does not.
-    """
-    every = settings.get("check_val_every_n_epoch", 1)
-    within = settings.get("val_check_interval", None)
-    share = settings.get("limit_val_batches", None)
-    for key, value, fits in (
-        ("check_val_every_n_epoch", every, every == 1),
-        ("val_check_interval", within, within is None or (within == 1 and type(within) is float)),
-        ("limit_val_batches", share, share is None or share > 0),
-        ("fast_dev_run", settings.get("fast_dev_run"), not settings.get("fast_dev_run")),
-    ):
-        if not fits:
-            raise MtlfaceError(
-                f"trainer.{key}={value}: mtlface validates once after every epoch, for the best "
-                f"epoch, early stopping and the learning curves are made of that. Drop "
-                f"trainer.{key}; a quick trial is profile=smoke, and data.limit makes validation "
-                "cheaper."
-            )
-    precision = str(settings.get("precision", "auto"))
-    if ALIASES.get(precision, precision) not in PRECISIONS:
-        raise MtlfaceError(
-            f"trainer.precision={precision}: expected one of {', '.join(PRECISIONS)}. The trunk "
-            "may compute in half precision; its weights, the heads and the losses are float32. "
-            "For a fast trunk take bf16-mixed."
-        )
 
 
 def check_names(tasks: Sequence[Task[Any]]) -> None:

@@ -21,7 +21,7 @@ from mtlface.errors import MtlfaceError
 from mtlface.training.arm import only_task
 from mtlface.training.build import build_datamodule, build_module, build_trainer, check_tasks
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
-from mtlface.training.composition import check_trainer
+from mtlface.training.config_schema import check_values
 from mtlface.training.evaluation import evaluate
 from mtlface.training.event_log import closing_events
 from mtlface.training.flops import flops_per_image, matched_epochs
@@ -52,6 +52,7 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, An
         Preempted: The scheduler wants the machine back; the same call goes on from the start of
             the epoch.
     """
+    check_values(cfg)
     whole, cfg = cfg, only_task(cfg)
     files, run_id = RunFolder(folder), RunId.of(cfg)
     if (done := run_id.result_in(folder)) is not None:
@@ -81,7 +82,6 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, An
 def _run(
     cfg: DictConfig, whole: DictConfig, files: RunFolder, run_id: RunId, overrides: Sequence[str]
 ) -> dict[str, Any]:
-    check_trainer(cfg.trainer)
     datamodule = build_datamodule(cfg)
     check_tasks(cfg, datamodule.labels())
     seed_everything(cfg.seed, workers=True, verbose=False)

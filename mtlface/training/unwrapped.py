@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from hydra.errors import InstantiationException
 
 from mtlface.errors import MtlfaceError, how_to_install
+from mtlface.values import printable
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
-    """Raises a `MtlfaceError` for what a user can mend in an `InstantiationException` of Hydra's.
+def unwrapped(section: str | None = None) -> Iterator[None]:
+    """Raises a `MtlfaceError` for what a user can fix in an `InstantiationException` of Hydra's.
+
+    Args:
+        section: The section of the config that is built from its values alone: whatever its
+            object refuses is a value of the user's.
 
     Raises:
         MtlfaceError: A constructor refused its settings, or a ``_target_`` cannot be imported.
@@ -28,6 +33,11 @@ def unwrapped() -> Iterator[None]:
             raise cause from None
         if isinstance(cause, ImportError):
             raise _not_importable(str(error), cause) from error
+        if section is not None:
+            raise MtlfaceError(
+                f"{section}: its settings are refused: {printable(str(cause or error))} Correct "
+                f"the keys of {section} on the command line or in its file."
+            ) from error
         raise
 
 

@@ -7,11 +7,12 @@ from hydra.core.global_hydra import GlobalHydra
 
 from mtlface.door import config_folder
 from mtlface.errors import MtlfaceError
-from mtlface.training.arm import LONGEST, as_name
+from mtlface.training.arm import as_name
 from mtlface.training.sweeps.launch import compose
 from mtlface.training.sweeps.mistakes import explained
 from mtlface.training.sweeps.plan import plan
 from mtlface.training.sweeps.summary import commands, outcomes
+from mtlface.values import LONGEST_NAME
 
 SMALL = ["profile=smoke", "backbone=cnn3"]
 
@@ -98,7 +99,7 @@ def test_matched_twins_are_trained_beside_those_of_the_same_epochs(loader):
 def test_long_arm_names_stay_folder_names_and_apart():
     long = [f"tasks.gender.a{i}=some_value" for i in range(50)]
     one, two = as_name("x", [*long, "b=1"]), as_name("x", [*long, "b=2"])
-    assert one != two and max(len(one.encode()), len(two.encode())) <= LONGEST
+    assert one != two and max(len(one.encode()), len(two.encode())) <= LONGEST_NAME
 
 
 def test_two_runs_in_one_folder_are_refused(loader):

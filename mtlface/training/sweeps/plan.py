@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mtlface.errors import MtlfaceError
 from mtlface.training.arm import arm_name, only_task
+from mtlface.training.config_schema import check_value, check_values
 from mtlface.training.identity import RunId
 
 
@@ -80,11 +82,16 @@ class Planner:
         self._names: dict[tuple[str, ...], str] = {}
 
     def config(self, overrides: tuple[str, ...]) -> DictConfig:
-        """The composed config of a run, with the name of its arm; the next call may change it."""
+        """The composed config of a run, with the name of its arm; the next call may change it.
+
+        Raises:
+            MtlfaceError: A value of it is not possible.
+        """
         seed = next((o for o in overrides if o.startswith("seed=")), None)
         rest = tuple(o for o in overrides if o != seed)
         cfg = self._compose(rest)
         if rest not in self._names:
+            check_values(cfg)
             given = any(o.startswith("arm=") for o in rest)
             compose = lambda changes: self._compose(tuple(changes))  # noqa: E731
             self._names[rest] = cfg.arm if given else arm_name(cfg, rest, self._groups, compose)
@@ -127,9 +134,15 @@ def plan(loader: ConfigLoader, master: DictConfig) -> list[PlannedRun]:
         master: The config that all of them share, composed for a multirun.
 
     Raises:
-        MtlfaceError: A seed is not a whole number, or two runs would share a folder.
+        MtlfaceError: A value is not possible, there is no run, or two would share a folder.
     """
+    check_value("grids", OmegaConf.to_container(master).get("grids"))  # type: ignore[union-attr]
     planner, wanted = Planner(loader, master), combinations(master)
+    if not wanted:
+        raise MtlfaceError(
+            "The sweep has no run: one of its keys has no value, such as seed=range(0). Give each "
+            "key at least one."
+        )
     runs: dict[str, PlannedRun] = {}
     folders: dict[Path, PlannedRun] = {}
     # Whole arms first: a single-task arm of a recipe has a name of its own, and is the twin.
@@ -174,7 +187,7 @@ def planned_run(cfg: DictConfig, overrides: tuple[str, ...]) -> PlannedRun:
 
 
 def _whole_number(override: str) -> int:
-    try:
-        return int(override.partition("=")[2])
-    except ValueError as error:
-        raise MtlfaceError(f"{override}: a seed is a whole number, such as seed=0.") from error
+    text = override.partition("=")[2]
+    value = int(text) if re.fullmatch(r"-?\d{1,20}", text) else text
+    check_value("seed", value)
+    return int(value)
