@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from unicodedata import category
 
 from mtlface.errors import MtlfaceError, did_you_mean
 
 LONGEST_NAME = 200  # bytes: file systems take 255, and temporary files need some of them
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -60,8 +62,27 @@ def shown(value: Any, longest: int = 80) -> str:
 
 
 def printable(text: str) -> str:
-    r"""A text that no terminal takes for a command: ESC becomes `\x1b`; so do lone surrogates."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    r"""A text that no terminal takes for a command: ESC becomes `\\x1b`; so do lone surrogates.
+
+    Control characters, line separators and changes of the writing direction are escaped; every
+    other character, also one that is rarely seen, stays as it is.
+    """
+    return "".join(ascii(c)[1:-1] if _is_command(c) else c for c in text)
+
+
+def _is_command(character: str) -> bool:
+    return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
+
+
+def cell(value: Any) -> Any:
+    """A text as a cell of a CSV file that no spreadsheet takes for a formula; others as they are.
+
+    A formula begins with =, +, - or @; an apostrophe before it makes it text (OWASP, "CSV
+    injection"). Control characters are escaped, which keeps one row on one line.
+    """
+    if not isinstance(value, str):
+        return value
+    return printable(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
 
 
 def optional(rule: Rule) -> Rule:
@@ -112,13 +133,17 @@ def number(low: float, high: float = math.inf, above: bool = False, example: flo
 
 def text(what: str = "text", example: str = "gender") -> Rule:
     """A text that is not empty and has no control characters."""
-    fits = lambda value: isinstance(value, str) and bool(value.strip()) and value.isprintable()  # noqa: E731
+    fits = lambda value: isinstance(value, str) and _is_clear(value)  # noqa: E731
     return Rule(what, fits, example)
 
 
 def free() -> Rule:
     """Any text, of several lines too."""
     return Rule("text", lambda value: isinstance(value, str), "text")
+
+
+def _is_clear(value: str) -> bool:
+    return bool(value.strip()) and printable(value) == value
 
 
 def path(what: str = "a path", example: str = "folder") -> Rule:
@@ -154,7 +179,7 @@ def names_below(example: str = "mine") -> Rule:
 
 def is_name(value: Any) -> bool:
     """Whether a value can be a file's or a folder's name on any system of ours."""
-    if not isinstance(value, str) or value.strip() in ("", ".", "..") or not value.isprintable():
+    if not isinstance(value, str) or value.strip() in ("", ".", "..") or printable(value) != value:
         return False
     alone = PurePosixPath(value).parts == (value,) and "\\" not in value
     return alone and not value.startswith("~") and len(value.encode()) <= LONGEST_NAME

@@ -40,6 +40,7 @@ from mtlface.analysis.table import WORDS, Table
 from mtlface.atomic import write_text
 from mtlface.errors import MtlfaceError
 from mtlface.plots.labels import wrap_name
+from mtlface.values import cell
 
 DEMO = (
     "RENDERED DEMO FACES: these images were drawn by a computer. The numbers show that the "
@@ -226,18 +227,22 @@ def write_csv(comparison: Comparison, path: Path) -> None:
                 "constant_predictor": comparison.trivial.get(metric.key),
             }
             found = [_difference_columns(d) for d in differences[arm.label, metric]]
-            writer.writerows(row | columns for columns in found or [{}])
+            writer.writerows(_cells(row | columns) for columns in found or [{}])
     for o in comparison.overall:
         row = {"arm": o.arm, "task": "all", "metric": "delta_m", "higher_is_better": True}
         row |= {"primary": False, "n": len(o.seeds), "mean": o.delta_m}
-        writer.writerow(row | (_estimate_columns(o.estimate) if o.estimate else {}))
+        writer.writerow(_cells(row | (_estimate_columns(o.estimate) if o.estimate else {})))
     for tuning in comparison.tunings:
         score = "validation_" + ("delta_m" if tuning.score == "Δm" else "mean_rank")
         for c in tuning.candidates:
             row = {"arm": c.arm.label, "task": "all", "metric": score, "primary": False}
             row |= {"higher_is_better": tuning.score == "Δm", "mean": c.score}
-            writer.writerow(row | {"n": 0 if c.left_out else len(tuning.seeds)})
+            writer.writerow(_cells(row | {"n": 0 if c.left_out else len(tuning.seeds)}))
     write_text(path, stream.getvalue())
+
+
+def _cells(row: dict[str, object]) -> dict[str, object]:
+    return {key: cell(value) for key, value in row.items()}
 
 
 def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> None:

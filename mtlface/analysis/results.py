@@ -1,6 +1,5 @@
 """Finds and reads the run folders of any tree: what finished, what failed, what is half done."""
 
-import json
 import math
 import os
 import re
@@ -12,8 +11,10 @@ from typing import Any
 
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
-from mtlface.training.result import SCHEMA
+from mtlface.training.result import SCHEMA, read_json
+from mtlface.values import printable, shown
 
+LONGEST_NAME, LONGEST_ERROR = 1000, 5000  # characters
 RUN_FILES = {"result.json", "error.json", "config.yaml"}
 
 
@@ -205,29 +206,50 @@ def _run_folders(root: Path) -> Iterator[tuple[Path, set[str]]]:
 def _read_result(folder: Path, notes: list[str]) -> Run | None:
     path = folder / "result.json"
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except (OSError, ValueError) as error:
-        notes.append(f"{path} cannot be read ({error}); this run is left out: run it again.")
+        reason = shown(str(error), LONGEST_NAME)
+        notes.append(f"{path} cannot be read ({reason}); this run is left out: run it again.")
         return None
-    problem = _shape_problem(content)
+    run = Run(folder, content)
+    problem = _shape_problem(content) or _value_problem(run)
     if problem:
         notes.append(f"{path} {problem}; this run is left out.")
         return None
-    return Run(folder, content)
+    return run
 
 
 def _shape_problem(content: Any) -> str | None:
     if not isinstance(content, dict):
         return "does not hold a JSON object"
     if content.get("schema") != SCHEMA:
-        return f"has schema {content.get('schema')!r}, and this version reads schema {SCHEMA}"
+        return f"has schema {shown(content.get('schema'))}, and this version reads schema {SCHEMA}"
     kinds = {"experiment": str, "arm": str, "seed": int, "tasks": dict, "metrics": dict}
     for key, kind in {**kinds, "data": str, "trained_on": dict}.items():
         if not isinstance(content.get(key), kind):
             return f"lacks '{key}' or holds something else than a {kind.__name__} there"
     for task, info in content["tasks"].items():
         if not isinstance(info, dict) or not {"label", "primary"} <= set(info):
-            return f"lacks the label or the primary metric of task {task}"
+            return f"lacks the label or the primary metric of task {shown(task)}"
+    for key in ("config", "references", "directions", "selection", "budget", "environment"):
+        if not isinstance(content.get(key) or {}, dict):
+            return f"holds something else than a dict in '{key}'"
+    if not isinstance(content.get("overrides") or [], list):
+        return "holds something else than a list in 'overrides'"
+    names = [content["experiment"], content["arm"], content["data"], content.get("sweep") or ""]
+    for name in (*names, *content["tasks"], *content["metrics"]):
+        if not isinstance(name, str) or len(name) > LONGEST_NAME or printable(name) != name:
+            return f"has the name {shown(name)}, which is too long or has control characters"
+    return None
+
+
+def _value_problem(run: Run) -> str | None:
+    """What of a result cannot be read as this version wants it."""
+    for name in ("labels", "effects", "test_set", "data", "metrics", "trivial", "nulls", "seed"):
+        try:
+            getattr(run, name)
+        except Exception as error:  # whatever a foreign value makes of it
+            return f"has other values than expected ({name}: {type(error).__name__})"
     return None
 
 
@@ -235,7 +257,7 @@ def _read_unfinished(folder: Path, files: set[str]) -> UnfinishedRun:
     error = None
     if "error.json" in files:
         try:
-            error = str(json.loads((folder / "error.json").read_bytes())["error"])
+            error = shown(str(read_json(folder / "error.json")["error"]), LONGEST_ERROR)
         except (OSError, ValueError, KeyError, TypeError):
             error = "error.json cannot be read"
     group, arm, data, last = ("", "", "", "", *folder.resolve().parts)[-4:]

@@ -5,6 +5,10 @@ which refuses damaged data instead of filling the rest with grey. Everything els
 Pillow, see `mtlface.data.decode_pillow`.
 """
 
+import os
+import stat
+from pathlib import Path
+
 import numpy as np
 import simplejpeg
 import torch
@@ -18,10 +22,38 @@ from mtlface.data.decode_pillow import (
     exif_orientation,
 )
 
-__all__ = ["MAX_PIXELS", "BadImageError", "decode", "decode_resized"]
+__all__ = ["MAX_PIXELS", "BadImageError", "decode", "decode_resized", "read_file"]
 
 _MAX_SCANS = 100
 """Encoders write about ten; each costs a pass over all pixels, so a small file could take hours."""
+
+
+MAX_FILE_BYTES = 2**29
+"""Files above 512 MiB are not read: no picture below the pixel limit needs as much."""
+
+
+def read_file(path: str | Path) -> bytes:
+    """The content of an image file, through links.
+
+    A pipe would wait for a writer and a device never end: neither is read.
+
+    Raises:
+        BadImageError: It is no regular file, has more than `MAX_FILE_BYTES`, or no file can have
+            this name.
+        OSError: It is not there, or cannot be read.
+    """
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to would wait.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except ValueError as error:  # a null byte, from a list that is no text
+        raise BadImageError("no file can have this name") from error
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 (a descriptor)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise BadImageError("not a file")
+        if found.st_size > MAX_FILE_BYTES:
+            raise BadImageError(f"a file of {found.st_size:,} bytes is no picture")
+        return file.read()
 
 
 def decode(data: bytes) -> np.ndarray:

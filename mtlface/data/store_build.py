@@ -19,14 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 from mtlface.atomic import write_text
-from mtlface.data.decode import BadImageError, decode_resized
+from mtlface.data.decode import BadImageError, decode_resized, read_file
 from mtlface.data.store_files import MISSING, NOT_A_FILE, PictureFiles
 from mtlface.errors import MtlfaceError
 
 PIXELS, SIZES, INDEX = "pixels.npy", "sizes.npy", "index.json"
-
-MAX_FILE_BYTES = 2**29
-"""Files above 512 MiB are not read: no picture below the pixel limit needs as much."""
 
 _BLOCK_BYTES = 2**22  # of pixels that a thread holds before it writes them
 
@@ -148,12 +145,9 @@ def _read(files: PictureFiles, row: int) -> bytes:
         raise BadImageError("missing")
     if expected == NOT_A_FILE:
         raise BadImageError("not a file")
-    if expected > MAX_FILE_BYTES:
-        raise BadImageError(f"a file of {expected:,} bytes is no picture")
     path = f"{files.root}/{files.names[row]}"
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (Paths cost seconds)
-            data = file.read()
+        data = read_file(path)
     except OSError as error:
         # Not a bad picture: kept as one, it would stay bad after the disk or the mode is mended.
         raise MtlfaceError(

@@ -10,10 +10,11 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from mtlface.atomic import atomic_write
-from mtlface.data.decode import BadImageError, decode
+from mtlface.data.decode import BadImageError, decode, read_file
 from mtlface.data.schema import Binary, Label, Multilabel, Number, Points
 from mtlface.errors import MtlfaceError
 from mtlface.inference.predictor import BOX_COLUMNS
+from mtlface.values import printable
 
 POINT, BOX, INK, PAPER = (0, 200, 255), (255, 200, 0), (255, 255, 255), (30, 30, 30)
 SMALLEST = 256  # the shorter side in pixels that a caption can be read on
@@ -89,12 +90,14 @@ def annotate_part(
     number = new_pictures(part).cumsum() - 1
     for k, (path, (_, rows)) in enumerate(zip(paths, part.groupby(number), strict=True)):
         try:
-            pixels = decode(Path(path).read_bytes())
+            pixels = decode(read_file(path))
         except (OSError, BadImageError):
             continue
         drawn = annotated(pixels, rows.to_dict("records"), labels)
         try:
-            with atomic_write(folder / f"{first + k + 1:06d}_{Path(path).stem}.jpg") as file:
+            with atomic_write(
+                folder / f"{first + k + 1:06d}_{printable(Path(path).stem)}.jpg"
+            ) as file:
                 drawn.save(file, "JPEG", quality=92)
         except OSError as error:
             raise _unwritable(folder, error) from error

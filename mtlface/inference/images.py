@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mtlface.errors import MtlfaceError
+from mtlface.values import cell, printable
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2"}
 LISTS = {".txt", ".csv", ".tsv"}
@@ -24,7 +25,8 @@ class Listed:
     """Picture files in the order in which they were asked for.
 
     Attributes:
-        names: What tables call them: the path, or as the list file has it.
+        names: What tables call them: the path, or as the list file has it, in UTF-8, without
+            control characters, and with ./ before a name that a spreadsheet takes for a formula.
         paths: Where they lie. Plain text: a hundred thousand `Path` objects weigh a lot.
         ids: What a list file's column `id` says, else the file names without their endings.
     """
@@ -74,7 +76,12 @@ def list_images(text: str) -> Listed:
             [path for part in parts for path in part.paths],
             [id_ for part in parts for id_ in part.ids],
         )
-    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    shown = printable(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+    if os.path.lexists(path):
+        raise MtlfaceError(
+            f"images={shown} is a pipe, a device or a broken link. Expected a picture, a folder or "
+            "a list (.txt or .csv)."
+        )
     raise MtlfaceError(
         f"images={shown}: there is nothing of that name. Give a picture, a folder, a pattern in "
         "quotes ('faces/*.jpg'), or a list (.txt or .csv)."
@@ -82,7 +89,13 @@ def list_images(text: str) -> Listed:
 
 
 def _named(paths: list[str], names: list[str] | None = None) -> Listed:
-    return Listed(names or paths, paths, [Path(path).stem for path in paths])
+    shown = [_as_cell(name) for name in names or paths]
+    return Listed(shown, paths, [cell(Path(path).stem) for path in paths])
+
+
+def _as_cell(name: str) -> str:
+    """A name that stays the path of its file where a spreadsheet would see a formula."""
+    return printable(f"./{name}" if cell(name)[:1] == "'" != name[:1] else name)
 
 
 def _from_list(path: Path) -> Listed:

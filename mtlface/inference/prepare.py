@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from mtlface.data.decode import BadImageError, decode, decode_resized
+from mtlface.data.decode import BadImageError, decode, decode_resized, read_file
 from mtlface.inference.crops import Cut
 from mtlface.inference.piece import Piece, as_pixels, resized
 
@@ -61,10 +61,7 @@ def prepare(name: str, source: Source, frame: tuple[int, int], cut: Cut | None) 
 
 def _pieces(source: Source, frame: tuple[int, int], cut: Cut | None) -> list[Piece]:
     if isinstance(source, str | Path):
-        try:
-            data = Path(source).read_bytes()
-        except ValueError as error:  # a null byte, from a list that is no text
-            raise BadImageError("no file can have this name") from error
+        data = read_file(source)
         if cut is None:
             return [Piece(*decode_resized(data, frame))]
         return cut(decode(data))

@@ -14,6 +14,7 @@ from pandas.api.types import is_numeric_dtype
 from mtlface.atomic import atomic_write
 from mtlface.errors import MtlfaceError
 from mtlface.inference.submissions import submit_agegender, submit_facecom
+from mtlface.values import cell
 
 Write = Callable[[pd.DataFrame], None]
 
@@ -65,8 +66,14 @@ def table_writer(path: Path, kind: Format, template: pd.DataFrame) -> Iterator[W
 
 @contextmanager
 def _csv(file: BinaryIO, template: pd.DataFrame) -> Iterator[Write]:
-    file.write(template.to_csv(index=False).encode())
-    yield lambda part: _write(file, part.to_csv(index=False, header=False))
+    file.write(template.rename(columns=cell).to_csv(index=False).encode())
+    yield lambda part: _write(file, harmless(part).to_csv(index=False, header=False))
+
+
+def harmless(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with texts that neither a terminal nor a spreadsheet takes for commands."""
+    texts = table.select_dtypes(exclude="number").columns
+    return table.assign(**{str(name): table[name].map(cell, na_action="ignore") for name in texts})
 
 
 def _write(file: BinaryIO, text: str) -> None:

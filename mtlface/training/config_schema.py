@@ -194,8 +194,8 @@ keys without a rule are settings of objects that have their own checks.
 SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer", "monitor",
             "trainer", "watch")  # fmt: skip
 REQUIRED = (
-    "name", "label", "effects", "arm", "only", "group", "seed", "outputs", "compile", "patience", "scores",
-    "references", "figures", "debug", "schedule", "watch.every_n_steps", "monitor.name",
+    "name", "label", "effects", "arm", "only", "group", "seed", "outputs", "compile", "patience",
+    "scores", "references", "figures", "debug", "schedule", "watch.every_n_steps", "monitor.name",
     "finetune.frozen_epochs", "optimizer._target_", "optimizer._partial_", "backbone._target_",
     "balancing._target_", "augment._target_", "trainer._target_", "trainer.accelerator",
     "trainer.devices", "trainer.precision", "trainer.max_epochs", "trainer.log_every_n_steps",
