@@ -77,13 +77,21 @@ def check_choices(confs: Sequence[Path], arguments: Sequence[str]) -> None:
         arguments: The command line.
 
     Raises:
-        MtlfaceError: A group has no such option; the nearest is suggested.
+        MtlfaceError: A group has no such option, for which the nearest is suggested, or a list
+            names one twice.
     """
     known_groups = {group for conf in confs if conf.is_dir() for group in groups(conf)}
     for argument in arguments:
         match = OVERRIDE.match(argument)
         if not match or match["key"] not in known_groups:
             continue
+        for chosen in re.findall(r"\[([^\[\]]*)\]", match["value"]):
+            several = [name.strip() for name in chosen.split(",")]
+            if len(set(several)) < len(several):
+                raise MtlfaceError(
+                    f"{argument} names an option twice. Name each once: "
+                    f"{match['key']}=[{','.join(dict.fromkeys(several))}]."
+                )
         known = [path.stem for conf in confs for path in (conf / match["key"]).glob("*.yaml")]
         for name in re.split(r"[,\[\] ]+", match["value"]):
             if name and name != "null" and name not in known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +288,8 @@ def _check_data(data: Mapping[str, Any], augment: Augment) -> None:
     whole_ones = (
         {"data": data} if "reader" in data else {f"data.{k}": v for k, v in sections.items()}
     )
-    needed = [("data", data, SHARED)] if "reader" not in data else []
+    needed: list[tuple[str, Mapping[str, Any], Sequence[str]]] = []
+    needed += [("data", data, SHARED)] if "reader" not in data else []
     needed += [(place, section, OF_A_SOURCE) for place, section in whole_ones.items()]
     for place, section, keys in needed:
         if absent := [key for key in keys if key not in section]:

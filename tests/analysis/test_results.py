@@ -157,3 +157,38 @@ def test_a_second_run_of_a_seed_is_said_and_the_newer_taken(tmp_path, run_writer
     (arm,), notes = group_arms(tree.runs, tree)
     assert arm.values("test/gender/accuracy") == {0: 0.5}
     assert "two runs of seed 0" in notes[0]
+
+
+HOSTILE = [
+    "[" * 20_000 + "]" * 20_000,
+    '{"schema": 2, "seed": 1' + "0" * 400 + "}",
+    '{"schema": 2, "seed": 1' + "0" * 5000 + "}",
+    '{"schema": 2, "arm": "\\ud800"}',
+    '{"schema": "' + "a" * 100_000 + '"}',
+    b"\xff\xfe",
+]
+FOREIGN = {
+    "arm": ["x" * 5000, "a\x1b[2J"], "trained_on": [{}, {"celeba": []}], "labels": [5, [5], {"a": 1}],
+    "evaluated_on": [[], {"celeba": []}, 5], "metrics": [{"a\nb": 1.0}], "trivial": [[1]],
+    "effects": [[1], 5], "config": [[1]], "references": [[1]], "overrides": [5], "tasks": [{"a": []}],
+}  # fmt: skip
+
+
+def test_one_hostile_file_is_one_note_and_hides_no_other_run(tmp_path, run_writer):
+    run_writer("a", 0, GENDER)
+    for seed, content in enumerate(HOSTILE, 1):
+        path = run_writer("a", seed, GENDER) / "result.json"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    count = len(HOSTILE)
+    for key, values in FOREIGN.items():
+        for value in values:
+            count += 1
+            path = run_writer("a", count, GENDER) / "result.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    tree = read_runs([tmp_path])
+    left = [run.seed for run in tree.runs]
+    assert len(tree.notes) >= count - 3 and set(left) >= {0}, left
+    for note in tree.notes:
+        assert len(note) < 1000 and note.isprintable() and "this run is left out" in note
+    arms, _ = group_arms(one_test_set(tree, None), tree)
+    assert arms

@@ -1,7 +1,14 @@
+import os
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
+from mtlface.data.decode import MAX_FILE_BYTES
 from mtlface.errors import MtlfaceError
 from mtlface.inference.images import list_images
+from mtlface.inference.prepare import prepare
+from mtlface.inference.writers import harmless
 
 
 @pytest.fixture
@@ -94,3 +101,26 @@ def test_nothing_to_predict_is_one_clear_error(tmp_path, monkeypatch, text, mess
     (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
     with pytest.raises(MtlfaceError, match=message):
         list_images(text)
+
+
+def test_pipes_and_devices_are_rows_with_an_error_and_none_waits(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("/dev/zero")
+    with (tmp_path / "c.jpg").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    listed = list_images(str(tmp_path))
+    found = [prepare(*pair, (8, 8), None).error for pair in zip(listed.names, listed.paths)]
+    assert found == ["not a file", "not a file", "a file of 536,870,913 bytes is no picture"]
+    with pytest.raises(MtlfaceError, match="is a pipe, a device or a broken link"):
+        list_images(str(tmp_path / "a.jpg"))
+
+
+def test_names_are_text_that_no_terminal_and_no_spreadsheet_takes_for_a_command(
+    tmp_path, monkeypatch
+):
+    for name in (b"=1+1.jpg", b"\xff.jpg", b"a\x1b[2J.jpg"):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert list_images("*.jpg").names == ["./=1+1.jpg", r"a\x1b[2J.jpg", r"\udcff.jpg"]
+    table = pd.DataFrame({"who": ["=cmd()", "\udcff", None], "age": [-1.5, 2.0, 3.0]})
+    assert harmless(table).to_csv(index=False) == "who,age\n'=cmd(),-1.5\n\\udcff,2.0\n,3.0\n"

@@ -43,7 +43,7 @@ def assert_known(cfg):
         assert rule_of(key) or known, f"{key} has no rule"
 
 
-@pytest.mark.parametrize("words", choices(), ids=lambda words: words[0])
+@pytest.mark.parametrize("words", list(choices()), ids=lambda words: words[0])
 def test_every_value_of_our_configs_has_a_rule_that_it_fits(composed, words):
     assert_known(composed(*words))
 
