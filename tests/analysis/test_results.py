@@ -168,9 +168,10 @@ HOSTILE = [
     b"\xff\xfe",
 ]
 FOREIGN = {
-    "arm": ["x" * 5000, "a\x1b[2J"], "trained_on": [{}, {"celeba": []}], "labels": [5, [5], {"a": 1}],
+    "arm": ["x" * 5000, "a\x1b[2J"], "trained_on": [{}, {"celeba": []}], "labels": [5, [5]],
     "evaluated_on": [[], {"celeba": []}, 5], "metrics": [{"a\nb": 1.0}], "trivial": [[1]],
-    "effects": [[1], 5], "config": [[1]], "references": [[1]], "overrides": [5], "tasks": [{"a": []}],
+    "effects": [[1], 5], "config": [[1]], "references": [[1]], "overrides": [5],
+    "tasks": [{"a": []}],
 }  # fmt: skip
 
 
