@@ -113,7 +113,7 @@ def write_predictions(
     from mtlface.inference.annotate import annotate_part, new_pictures
     from mtlface.inference.writers import table_writer
 
-    labels = [task.label for task in predictor.network.module.tasks.values()]
+    tasks = list(predictor.network.module.tasks.values())
     empty = predictor.template
     template = empty if kind.convert is None else kind.convert(empty, [])
     rows = failed = done = 0
@@ -126,7 +126,7 @@ def write_predictions(
             here = slice(done, done + count)
             write(part if kind.convert is None else kind.convert(part, images.ids[here]))
             if annotate:
-                annotate_part(part, images.paths[here], labels, output.parent / "annotated", done)
+                annotate_part(part, images.paths[here], tasks, output.parent / "annotated", done)
             rows, done = rows + len(part), done + count
             failed += int(part["error"].notna().sum())
             bar.update(count)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -45,6 +45,11 @@ class Label:
     def expected(self) -> str:
         """What a cell can hold, in words for an error message."""
         return "0 (no), 1 (yes), or −1 or nothing where it is missing"
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of images that results are also reported for, by class; mostly none."""
+        return ()
 
     def degenerate(self, frame: pd.DataFrame) -> np.ndarray:
         """Which rows have possible cells that together cannot be the label, bool (N,)."""
@@ -138,6 +143,17 @@ class Category(Label):
     def expected(self) -> str:
         """The codes with their names."""
         return _codes(self.classes)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The classes, where they are groups."""
+        return self.classes if self.group else ()
+
+    def names(self, frame: pd.DataFrame) -> np.ndarray:
+        """The name of each row's class, str (N,); empty where missing."""
+        table = np.array([*self.classes, ""], dtype=object)
+        named: np.ndarray = table[self.values(frame)]
+        return named
 
     def strata(self, frame: pd.DataFrame) -> np.ndarray | None:
         """The class; None where classes are people."""
@@ -309,6 +325,9 @@ KINDS: dict[str, type[Label]] = {
 }
 
 
+LabelKind = TypeVar("LabelKind", bound=Label)
+
+
 class Labels(Mapping[str, Label]):
     """The labels of a data set by name: its label schema."""
 
@@ -341,6 +360,11 @@ class Labels(Mapping[str, Label]):
             f"{asked_by} needs the label '{name}', which this data does not have."
             f"{did_you_mean(name, list(self))} It has: {', '.join(self)}."
         )
+
+    def find(self, name: str, kind: type[LabelKind]) -> LabelKind | None:
+        """The label of a name where it is of this kind, else None."""
+        label = self._labels.get(name)
+        return label if isinstance(label, kind) else None
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain data for checkpoints and exports."""

@@ -1,19 +1,20 @@
-"""Pictures with what was predicted drawn on them."""
+"""Images with what was predicted drawn on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from mtlface.atomic import atomic_write
 from mtlface.data.decode import BadImageError, decode, read_file
-from mtlface.data.schema import Binary, Label, Multilabel, Number, Points
 from mtlface.errors import MtlfaceError
 from mtlface.inference.predictor import BOX_COLUMNS
+from mtlface.tasks import Task
 from mtlface.values import printable
 
 POINT, BOX, INK, PAPER = (0, 200, 255), (255, 200, 0), (255, 255, 255), (30, 30, 30)
@@ -23,21 +24,21 @@ JPEG_SIDE = 60_000  # pixels; no JPEG has more than 65,535, and there is the cap
 
 
 def annotated(
-    pixels: Any, rows: Iterable[Mapping[Any, Any]], labels: Iterable[Label]
+    pixels: Any, rows: Iterable[Mapping[Any, Any]], tasks: Iterable[Task[Any]]
 ) -> Image.Image:
     """Draws points and boxes on a picture, and the rest in words below it.
 
     Args:
         pixels: uint8 (H, W, 3).
         rows: The picture's rows of predictions, one a face.
-        labels: What the network predicts.
+        tasks: What the network predicts.
     """
     picture = Image.fromarray(pixels)
     zoom = max(1.0, min(SMALLEST / min(picture.size), LARGEST / max(picture.size)))
     zoom = min(zoom, JPEG_SIDE / max(picture.size))
     across, down = (max(1, round(side * zoom)) for side in picture.size)
     picture = picture.resize((across, down))
-    pen, lines, known = ImageDraw.Draw(picture), [], list(labels)
+    pen, lines, known = ImageDraw.Draw(picture), [], list(tasks)
     radius = max(2.0, min(picture.size) / 100)
     shown = list(rows)
     for row in shown:
@@ -48,26 +49,26 @@ def annotated(
             pen.text(
                 (x + 4, y + 2), number.rstrip(": "), fill=BOX, font=ImageFont.load_default(size=14)
             )
-        for label in known:
-            if isinstance(label, Points):
-                for x, y in _points(row, label):
-                    cx, cy = (x + 0.5) * zoom, (y + 0.5) * zoom
-                    pen.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=POINT)
+        for x, y in _points(row, known):
+            cx, cy = (x + 0.5) * zoom, (y + 0.5) * zoom
+            pen.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=POINT)
         lines.append(f"{number}{caption(row, known)}")
     return _with_lines(picture, lines)
 
 
-def caption(row: Mapping[Any, Any], labels: Iterable[Label]) -> str:
+def caption(row: Mapping[Any, Any], tasks: Iterable[Task[Any]]) -> str:
     """A row of predictions in words, without its points."""
     if isinstance(row.get("error"), str):
         return str(row["error"])
-    return ", ".join(
-        text for label in labels if not isinstance(label, Points) and (text := _words(row, label))
-    )
+    return ", ".join(words for task in tasks if (words := task.prediction(row).words))
 
 
 def annotate_part(
-    part: pd.DataFrame, paths: Iterable[str], labels: Iterable[Label], folder: Path, first: int
+    part: pd.DataFrame,
+    paths: Iterable[str],
+    tasks: Sequence[Task[Any]],
+    folder: Path,
+    first: int,
 ) -> None:
     """Draws the pictures of a part of the predictions into a folder.
 
@@ -76,7 +77,7 @@ def annotate_part(
     Args:
         part: Predictions.
         paths: The picture of each group of rows.
-        labels: What the network predicts.
+        tasks: What the network predicts.
         folder: Where to write `<number>_<name>.jpg`.
         first: The number of the first picture; names alone may repeat.
 
@@ -93,7 +94,7 @@ def annotate_part(
             pixels = decode(read_file(path))
         except (OSError, BadImageError):
             continue
-        drawn = annotated(pixels, rows.to_dict("records"), labels)
+        drawn = annotated(pixels, rows.to_dict("records"), tasks)
         try:
             with atomic_write(
                 folder / f"{first + k + 1:06d}_{printable(Path(path).stem)}.jpg"
@@ -117,24 +118,13 @@ def new_pictures(part: pd.DataFrame) -> pd.Series[bool]:
     return part["face"].isna() | (part["face"].fillna(1) == 1)
 
 
-def _words(row: Mapping[Any, Any], label: Label) -> str:
-    if isinstance(label, Multilabel):
-        return ", ".join(name for name in label.names if row.get(name) == 1)
-    if label.name not in row:
-        return ""
-    if isinstance(label, Number):
-        return f"{label.name} {row[label.name]:.0f} {label.unit}".rstrip()
-    shown, probability = row[label.name], row[f"{label.name}_probability"]
-    if isinstance(label, Binary) and shown == label.classes[0]:
-        probability = 1 - probability  # the column is that of the second class
-    return f"{label.name} {shown} {probability:.2f}"
-
-
-def _points(row: Mapping[Any, Any], label: Points) -> list[tuple[float, float]]:
-    flat = [row.get(column) for column in label.columns]
-    if any(value is None or pd.isna(value) for value in flat):
+def _points(row: Mapping[Any, Any], tasks: Iterable[Task[Any]]) -> list[tuple[float, float]]:
+    if isinstance(row.get("error"), str):
         return []
-    return list(zip(flat[::2], flat[1::2], strict=True))  # type: ignore[arg-type]
+    points = [found for task in tasks if (found := task.prediction(row).points) is not None]
+    return (
+        [(x, y) for x, y in np.concatenate(points) if np.isfinite((x, y)).all()] if points else []
+    )
 
 
 def _box(row: Mapping[Any, Any]) -> list[float] | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from mtlface.data.schema import Binary
 from mtlface.tasks import Task
+from mtlface.tasks.prediction import TRUE
 
 
 def equalised_odds(
@@ -33,18 +33,20 @@ def equalised_odds(
         return None
     found = {}
     for name, task in tasks.items():
-        if not isinstance(task.label, Binary):
+        if (positive := task.positive) is None:
             continue
-        positive, column = task.label.classes[1], task.label.name
+        column = task.label.name
         for group in columns:
-            known = predictions[(predictions[f"{column}_true"] != "") & (predictions[group] != "")]
-            truth = known[f"{column}_true"] == positive
+            # Of a group that is also learnt, the plain column is the prediction.
+            member = group + TRUE if group + TRUE in predictions else group
+            known = predictions[(predictions[column + TRUE] != "") & (predictions[member] != "")]
+            truth = known[column + TRUE] == positive
             # Without both classes in every group, a rate would be 0 of 0.
-            if known[group].nunique() < 2 or truth.groupby(known[group]).nunique().min() < 2:
+            if known[member].nunique() < 2 or truth.groupby(known[member]).nunique().min() < 2:
                 continue
             found[f"{name}@{group}"] = float(
                 equalized_odds_difference(
-                    truth, known[column] == positive, sensitive_features=known[group]
+                    truth, known[column] == positive, sensitive_features=known[member]
                 )
             )
     return found

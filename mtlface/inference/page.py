@@ -59,8 +59,8 @@ def see(predictor: Predictor, picture: np.ndarray) -> tuple[Image.Image, pd.Data
         picture: uint8 (H, W, 3), RGB.
     """
     found = pd.concat(predictor.stream([("picture", picture)]), ignore_index=True)
-    labels = [task.label for task in predictor.network.module.tasks.values()]
-    drawn = annotated(picture, found.to_dict("records"), labels)
+    tasks = predictor.network.module.tasks.values()
+    drawn = annotated(picture, found.to_dict("records"), tasks)
     shown = found.drop(columns="image").dropna(axis=1, how="all").astype(object)
     by_head = shown.T.reset_index(names="prediction")
     by_head.columns = [HEADERS[0], *(f"face {k + 1}" for k in range(len(found)))]

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from mtlface.data.schema import Points
 from mtlface.errors import MtlfaceError
 from mtlface.inference.crops import cutter
 from mtlface.inference.images import list_images
@@ -174,22 +173,10 @@ class Predictor:
         columns: dict[str, np.ndarray] = {}
         for name, task in self.network.module.tasks.items():
             answer = task.columns(outputs[name].float().cpu(), size)
-            if self._cut is not None and isinstance(task.label, Points):
-                answer = _in_picture(answer, task.label, pieces)
+            if self._cut is not None:
+                answer = task.moved(answer, np.stack([piece.to_picture for piece in pieces]))
             columns |= answer
         return columns
-
-
-def _in_picture(
-    answer: dict[str, np.ndarray], label: Points, pieces: list[Piece]
-) -> dict[str, np.ndarray]:
-    """Moves points from the pixels of the pieces to those of the pictures."""
-    flat = np.stack([answer[column] for column in label.columns], axis=1)  # (B, 2K)
-    points = flat.reshape(len(flat), -1, 2)
-    to_picture = np.stack([piece.to_picture for piece in pieces])  # (B, 2, 3)
-    moved = points @ to_picture[:, :, :2].transpose(0, 2, 1) + to_picture[:, None, :, 2]
-    moved = moved.astype(np.float32).reshape(len(flat), -1)
-    return answer | {column: moved[:, k] for k, column in enumerate(label.columns)}
 
 
 def _face(number: int, piece: Piece | None) -> tuple[float | None, ...]:

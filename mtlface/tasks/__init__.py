@@ -1,6 +1,7 @@
 """Tasks: what is learnt, by which loss, and how well it went in human units."""
 
 from mtlface.tasks.binary import BinaryTask
+from mtlface.tasks.category import CategoryTask
 from mtlface.tasks.identity import IdentityTask
 from mtlface.tasks.landmarks import LandmarkTask
 from mtlface.tasks.losses import WingLoss
@@ -11,6 +12,7 @@ from mtlface.tasks.task import Task
 
 __all__ = [
     "BinaryTask",
+    "CategoryTask",
     "IdentityTask",
     "LandmarkTask",
     "MultilabelTask",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,10 @@ from typing_extensions import override
 
 from mtlface.data.schema import Binary
 from mtlface.tasks.auroc import MISSING, DefinedAUROC
+from mtlface.tasks.class_weights import class_weights as weights_of
+from mtlface.tasks.evidence import Evidence, Rankings, confusion
 from mtlface.tasks.metrics import without_zero_by_zero
+from mtlface.tasks.prediction import Prediction, Remark, class_prediction, class_remarks
 from mtlface.tasks.task import Batch, Task, names_of, where_labelled
 
 
@@ -31,15 +34,18 @@ class BinaryTask(Task[Binary]):
     Args:
         logits: 1, or 2 for a head that has an output for each class; the logit is then their
             difference, so that binary cross-entropy equals the two-class cross-entropy.
+        class_weights: `balanced`: the rarer class counts as much as the other one, by their
+            frequencies in the training split; None: all images count alike.
         kwargs: As for `Task`; `loss` takes (logit, target in 0/1).
     """
 
     label_type = Binary
     default_primary = "accuracy"
 
-    def __init__(self, *, logits: int = 1, **kwargs: Any) -> None:
+    def __init__(self, *, logits: int = 1, class_weights: str | None = None, **kwargs: Any) -> None:
         self.logits = logits
         super().__init__(**kwargs)
+        self.class_weights = weights_of(class_weights, self.name, 2)
 
     @property
     @override
@@ -54,8 +60,14 @@ class BinaryTask(Task[Binary]):
     @override
     def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         target = batch[self.label.name]
-        loss = self.criterion(self.logit(output), target.clamp(min=0).float())
-        return loss, target >= 0
+        loss: Tensor = self.criterion(self.logit(output), target.clamp(min=0).float())
+        return loss if self.class_weights is None else self.class_weights(loss, target), target >= 0
+
+    @override
+    def initialise(self, batch: Batch) -> None:
+        super().initialise(batch)
+        if self.class_weights is not None:
+            self.class_weights.learn(batch[self.label.name])
 
     @override
     def metrics(self) -> MetricCollection:
@@ -112,3 +124,47 @@ class BinaryTask(Task[Binary]):
     @override
     def prediction_columns(self) -> tuple[str, ...]:
         return (self.label.name, f"{self.label.name}_probability")
+
+    def _answer_probability(self, row: Mapping[Any, Any]) -> float:
+        """The probability of the class that the row names; the column is that of the second."""
+        probability = float(row[f"{self.label.name}_probability"])
+        return 1 - probability if row[self.label.name] == self.label.classes[0] else probability
+
+    @override
+    def prediction(self, row: Mapping[Any, Any]) -> Prediction:
+        return class_prediction(row, self.label.name, self._answer_probability(row))
+
+    @override
+    def remarks(self, row: Mapping[Any, Any]) -> list[Remark]:
+        return class_remarks(row, self.label.name, self._answer_probability(row))
+
+    @override
+    def evidence(self, columns: Mapping[str, np.ndarray]) -> Iterator[Evidence]:
+        name, (negative, positive) = self.label.name, self.label.classes
+        truth = columns[f"{name}_true"]
+        if (found := confusion((negative, positive), truth, columns[name])) is not None:
+            yield found
+        known = np.isin(truth, (negative, positive))
+        scores = np.asarray(columns[f"{name}_probability"], dtype=float)[known]
+        is_positive = np.asarray(truth)[known] == positive
+        yield Rankings(len(scores), {f"{positive} against {negative}": (scores, is_positive)})
+
+    @override
+    def exported(self, output: Tensor) -> dict[str, Tensor]:
+        return {f"{self.label.name}_probability": self.logit(output).sigmoid()}
+
+    @override
+    def described(self) -> dict[str, dict[str, Any]]:
+        return {
+            f"{self.label.name}_probability": {
+                "kind": "binary",
+                "shape": ["batch"],
+                "classes": list(self.label.classes),
+                "meaning": "probability of the second class; above 0.5 it is the answer",
+            }
+        }
+
+    @property
+    @override
+    def positive(self) -> str:
+        return self.label.classes[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,15 +15,16 @@ from typing_extensions import override
 from mtlface.data.schema import Category, Labels
 from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import MISSING
+from mtlface.tasks.category import CategoryTask
 from mtlface.tasks.gallery import GalleryTop1, VerificationAUC, query_hits
-from mtlface.tasks.task import Batch, Task, names_of, where_labelled
+from mtlface.tasks.task import Batch
 
 # The labels that matching needs, where the data has them: who it is even if training knows nobody
 # of that name, and which pictures are clean.
 PERSON, CONDITION, CLEAN = "person", "condition", "clear"
 
 
-class IdentityTask(Task[Category]):
+class IdentityTask(CategoryTask):
     """Identification by softmax over the people known in training, and by matching.
 
     The head gives an embedding; a classifier turns it into a logit a person.
@@ -40,13 +40,12 @@ class IdentityTask(Task[Category]):
         margin: Builds a large-margin softmax loss of pytorch-metric-learning from (num_classes,
             embedding_size), such as its `ArcFaceLoss` or `CosFaceLoss`; by default a linear
             classifier with cross-entropy.
-        kwargs: As for `Task`; `loss` takes (logits (B, C), classes (B,)).
+        kwargs: As for `CategoryTask`.
 
     Raises:
         MtlfaceError: `start_at_mean` is set: an embedding has no mean.
     """
 
-    label_type = Category
     default_primary = "top1"
 
     def __init__(
@@ -105,14 +104,17 @@ class IdentityTask(Task[Category]):
         return output[:, :classes], output[:, classes:]
 
     @override
+    def logits(self, output: Tensor) -> Tensor:
+        return self.split(output)[0]
+
+    @override
     def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        target = batch[self.label.name]
-        mask = target >= 0
-        logits, embedding = self.split(output)
         if self.margin is None:
-            return self.criterion(logits, target.clamp(min=0)), mask
+            return super().elements(output, batch)
+        target, (_, embedding) = batch[self.label.name], self.split(output)
         with _full_precision(embedding):
-            return self._margin_loss(embedding, target.clamp(min=0)), mask
+            loss = self._margin_loss(embedding, target.clamp(min=0))
+        return loss if self.class_weights is None else self.class_weights(loss, target), target >= 0
 
     def _margin_loss(self, embedding: Tensor, target: Tensor) -> Tensor:
         """The margin's loss of each image (B,): the library's own picks its targets by masks.
@@ -174,7 +176,7 @@ class IdentityTask(Task[Category]):
 
     @override
     def scalars(self, computed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = super().scalars(computed)
+        found = {name: value for name, value in computed.items() if value.ndim == 0}
         # Where nobody is known, torchmetrics counts 0 of 0 as 0.
         measured = found.pop("known") > 0
         return found | {
@@ -183,30 +185,8 @@ class IdentityTask(Task[Category]):
 
     @override
     def constant(self, batch: Batch) -> Tensor:
-        target = batch[self.label.name]
-        counts = torch.bincount(target[target >= 0], minlength=len(self.label.classes))
-        prior = (counts.float() / counts.sum().clamp(min=1)).clamp(min=1e-8).log()
+        prior = super().constant(batch)
         return torch.cat((prior, prior.new_zeros(self.embedding)))
-
-    @override
-    def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
-        probability, found = self.split(output)[0].softmax(dim=1).max(dim=1)
-        name, name_probability = self.prediction_columns
-        return {
-            name: names_of(self.label.classes, found),
-            name_probability: probability.cpu().numpy(),
-        }
-
-    @override
-    def truth(self, batch: Batch) -> dict[str, np.ndarray]:
-        codes = batch[self.label.name]
-        return {f"{self.label.name}_true": names_of(self.label.classes, codes)}
-
-    @override
-    def error(self, output: Tensor, batch: Batch) -> Tensor:
-        target = batch[self.label.name]
-        wrong = self.split(output)[0].argmax(dim=1) != target
-        return where_labelled(wrong, target >= 0)
 
     @override
     def image_metrics(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -215,15 +195,25 @@ class IdentityTask(Task[Category]):
         person, clean = batch[self.people.name], self._clean(batch)
         return {"gallery_top1": query_hits(self.split(output)[1], person, clean)}
 
-    @property
     @override
-    def prediction_columns(self) -> tuple[str, ...]:
-        return (self.label.name, f"{self.label.name}_probability")
+    def exported(self, output: Tensor) -> dict[str, Tensor]:
+        embedding = self.split(output)[1]
+        return super().exported(output) | {f"{self.label.name}_embedding": embedding}
+
+    @override
+    def described(self) -> dict[str, dict[str, Any]]:
+        return super().described() | {
+            f"{self.label.name}_embedding": {
+                "kind": "embedding",
+                "shape": ["batch", self.embedding],
+                "meaning": "compare two faces by the cosine of their embeddings",
+            }
+        }
 
 
 def _category(labels: Labels, name: str) -> Category | None:
-    label = labels.get(name)
-    return label if isinstance(label, Category) and label.classes else None
+    label = labels.find(name, Category)
+    return label if label is not None and label.classes else None
 
 
 def _full_precision(embedding: Tensor) -> torch.autocast:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 from typing_extensions import override
@@ -19,6 +20,7 @@ from mtlface.tasks.metrics import (
     NormalizedMeanError,
     picture_nme,
 )
+from mtlface.tasks.prediction import TRUE, Prediction, Remark, points_of
 from mtlface.tasks.task import Batch, Task, spread_around
 
 EYES = ("left_eye", "right_eye")
@@ -209,6 +211,45 @@ class LandmarkTask(Task[Points]):
     @override
     def prediction_columns(self) -> tuple[str, ...]:
         return self.label.columns
+
+    @override
+    def prediction(self, row: Mapping[Any, Any]) -> Prediction:
+        return Prediction(points=points_of(row, self.label.columns))
+
+    @override
+    def true_points(self, row: Mapping[Any, Any]) -> NDArray[np.float64]:
+        return points_of(row, [column + TRUE for column in self.label.columns])
+
+    @override
+    def remarks(self, row: Mapping[Any, Any]) -> list[Remark]:
+        error = float(row[f"{self.name}/error"])
+        return [Remark(self.name if np.isnan(error) else f"{self.name} error {error:.1%}")]
+
+    @override
+    def moved(self, columns: dict[str, np.ndarray], affine: np.ndarray) -> dict[str, np.ndarray]:
+        flat = np.stack([columns[name] for name in self.label.columns], axis=1)  # (n, 2K)
+        points = flat.reshape(len(flat), -1, 2)
+        moved = points @ affine[:, :, :2].transpose(0, 2, 1) + affine[:, None, :, 2]
+        moved = moved.astype(np.float32).reshape(len(flat), -1)
+        return columns | {name: moved[:, k] for k, name in enumerate(self.label.columns)}
+
+    @override
+    def exported(self, output: Tensor) -> dict[str, Tensor]:
+        return {self.label.name: self.shares(output)}
+
+    @override
+    def described(self) -> dict[str, dict[str, Any]]:
+        return {
+            self.label.name: {
+                "kind": "points",
+                "shape": ["batch", len(self.label.names), 2],
+                "names": list(self.label.names),
+                "unit": "normalized",
+                "meaning": "x, y as shares of the image's width and height, from its left and top "
+                "edges; in pixels of an image of any size, counted from the centre of the first "
+                "one: x * width - 0.5, y * height - 0.5; left and right are the image's",
+            }
+        }
 
 
 def to_shares(pixels: Tensor, sides: Tensor) -> Tensor:

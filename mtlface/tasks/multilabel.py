@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,18 @@ from typing_extensions import override
 from mtlface.data.schema import Multilabel
 from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import MISSING, DefinedAUROC
+from mtlface.tasks.class_weights import class_weights as weights_of
+from mtlface.tasks.evidence import Evidence, Outcomes, Rankings
 from mtlface.tasks.losses import masked_mean
 from mtlface.tasks.metrics import without_zero_by_zero
+from mtlface.tasks.prediction import TRUE, Prediction, Remark
 from mtlface.tasks.task import Batch, Task, count
 
 # torchmetrics takes two labels or more: a single attribute is measured beside an unlabelled one.
 FEWEST = 2
 # The metrics that are reported for each attribute too.
 EACH = ("accuracy", "f1")
+NAMED = 2  # lines for wrong attributes: what they are in truth
 
 
 class MultilabelTask(Task[Multilabel]):
@@ -42,13 +46,17 @@ class MultilabelTask(Task[Multilabel]):
     Args:
         per_attribute: Whether each attribute is a loss of its own to the balancer, as in the
             CelebA-40 benchmark, rather than their mean one loss.
+        class_weights: `balanced`: in each attribute, the rarer answer counts as much as the other
+            one, by their frequencies in the training split; None: all images count alike.
         kwargs: As for `Task`; `loss` takes (logits, targets in 0/1), both (B, K).
     """
 
     label_type = Multilabel
     default_primary = "accuracy"
 
-    def __init__(self, *, per_attribute: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *, per_attribute: bool = False, class_weights: str | None = None, **kwargs: Any
+    ) -> None:
         self.per_attribute = per_attribute
         super().__init__(**kwargs)
         if not self.label.names:
@@ -56,6 +64,7 @@ class MultilabelTask(Task[Multilabel]):
                 f"Task '{self.name}' has no attribute to learn: data.attributes names none. "
                 "Name some, for example data.attributes=[Smiling,Eyeglasses]."
             )
+        self.class_weights = weights_of(class_weights, self.name, len(self.label.names), 2)
 
     @property
     @override
@@ -70,8 +79,14 @@ class MultilabelTask(Task[Multilabel]):
     @override
     def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         target = batch[self.label.name]
-        loss = self.criterion(output.float(), target.clamp(min=0).float())
-        return loss, target >= 0
+        loss: Tensor = self.criterion(output.float(), target.clamp(min=0).float())
+        return loss if self.class_weights is None else self.class_weights(loss, target), target >= 0
+
+    @override
+    def initialise(self, batch: Batch) -> None:
+        super().initialise(batch)
+        if self.class_weights is not None:
+            self.class_weights.learn(batch[self.label.name])
 
     @override
     def losses(self, output: Tensor, batch: Batch, whole: bool = False) -> tuple[Tensor, Tensor]:
@@ -183,3 +198,45 @@ class MultilabelTask(Task[Multilabel]):
     @override
     def prediction_columns(self) -> tuple[str, ...]:
         return tuple(c for name in self.label.names for c in (name, f"{name}_probability"))
+
+    @override
+    def prediction(self, row: Mapping[Any, Any]) -> Prediction:
+        return Prediction(", ".join(name for name in self.label.names if row.get(name) == 1))
+
+    @override
+    def remarks(self, row: Mapping[Any, Any]) -> list[Remark]:
+        """How many attributes are right, and what the wrong ones are in truth."""
+        known = [n for n in self.label.names if np.isfinite(float(row[n + TRUE]))]
+        wrong = [n for n in known if int(row[n]) != int(row[n + TRUE])]
+        named = [n if row[n + TRUE] else f"not {n}" for n in wrong[:NAMED]]
+        if (more := len(wrong) - NAMED) > 0:
+            named = [*named[: NAMED - 1], f"{more + 1} more"]
+        text = f"{len(known) - len(wrong)}/{len(known)} {self.name}"
+        return [Remark(text, not wrong if known else None), *map(Remark, named)]
+
+    @override
+    def evidence(self, columns: Mapping[str, np.ndarray]) -> Iterator[Evidence]:
+        names = self.label.names
+        truth = np.stack([np.asarray(columns[n + TRUE], dtype=float) for n in names])
+        yield Outcomes(names, truth, np.stack([np.asarray(columns[n]) == 1 for n in names]))
+        scores = {}
+        for name, has in zip(names, truth, strict=True):
+            known = np.isfinite(has)
+            probability = np.asarray(columns[f"{name}_probability"], dtype=float)
+            scores[name] = probability[known], has[known] == 1
+        yield Rankings(truth.shape[1], scores)
+
+    @override
+    def exported(self, output: Tensor) -> dict[str, Tensor]:
+        return {f"{self.label.name}_probability": output.float().sigmoid()}
+
+    @override
+    def described(self) -> dict[str, dict[str, Any]]:
+        return {
+            f"{self.label.name}_probability": {
+                "kind": "multilabel",
+                "shape": ["batch", len(self.label.names)],
+                "names": list(self.label.names),
+                "meaning": "probability of each name; above 0.5 is yes",
+            }
+        }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +12,9 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 from typing_extensions import override
 
 from mtlface.data.schema import Number
+from mtlface.tasks.evidence import Agreement, Evidence
 from mtlface.tasks.metrics import CumulativeScore
+from mtlface.tasks.prediction import TRUE, Prediction, Remark
 from mtlface.tasks.task import Batch, Task, spread_around
 
 
@@ -76,3 +81,39 @@ class NumberTask(Task[Number]):
     @override
     def prediction_columns(self) -> tuple[str, ...]:
         return (self.label.name,)
+
+    @override
+    def prediction(self, row: Mapping[Any, Any]) -> Prediction:
+        name, unit = self.label.name, self.label.unit
+        return Prediction(f"{name} {row[name]:.0f} {unit}".rstrip())
+
+    @override
+    def remarks(self, row: Mapping[Any, Any]) -> list[Remark]:
+        name = self.label.name
+        truth = float(row[name + TRUE])
+        known = "" if np.isnan(truth) else f", is {truth:.0f}"
+        return [Remark(f"{name} {float(row[name]):.0f}{known}")]
+
+    @override
+    def evidence(self, columns: Mapping[str, np.ndarray]) -> Iterator[Evidence]:
+        truth = np.asarray(columns[self.label.name + TRUE], dtype=float)
+        if np.isfinite(truth).any():
+            found = np.asarray(columns[self.label.name], dtype=float)
+            yield Agreement(truth, found, self.label.unit)
+
+    @override
+    def exported(self, output: Tensor) -> dict[str, Tensor]:
+        return {self.label.name: self.value(output)}
+
+    @override
+    def described(self) -> dict[str, dict[str, Any]]:
+        label = self.label
+        return {
+            label.name: {
+                "kind": "number",
+                "shape": ["batch"],
+                "unit": label.unit,
+                "range": [label.low, label.high],
+                "meaning": f"{label.name} in {label.unit}",
+            }
+        }

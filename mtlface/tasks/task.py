@@ -1,31 +1,35 @@
-"""What every task is: a label, a head, a masked loss, metrics and a way back to human units."""
+"""What every task is: a label, a head, a masked loss, metrics, and how its answers are shown."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from mtlface.data.schema import Label, Labels
+from mtlface.data.schema import Label, LabelKind, Labels
 from mtlface.errors import MtlfaceError
+from mtlface.tasks.evidence import Evidence
 from mtlface.tasks.losses import masked_mean
+from mtlface.tasks.prediction import Prediction, Remark
+from mtlface.tasks.start import output_layer
 
 Batch = Mapping[str, Tensor]
 HeadFactory = Callable[[int, int], nn.Module]
-LabelKind = TypeVar("LabelKind", bound=Label)
 
 
 class Task(nn.Module, ABC, Generic[LabelKind]):
     """One thing to learn from the shared features.
 
-    A subclass says how many outputs its head has, how outputs become predictions, and which
-    metrics count. Targets come as the batch holds them (see `mtlface.data.schema`); whatever is
-    missing there costs nothing and is counted nowhere.
+    A subclass says how many outputs its head has, how outputs become predictions, which metrics
+    count, and how a prediction is shown: nothing else asks what kind of task it is. Targets come as
+    the batch holds them (see `mtlface.data.schema`); whatever is missing there costs nothing and
+    is counted nowhere.
 
     Args:
         name: What logs and tables call the task.
@@ -77,7 +81,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         self.whole = False
         self.head = head(in_features, self.outputs)
         if start_at_mean:
-            self._output_layer()
+            output_layer(self.head, in_features, name)
 
     @property
     @abstractmethod
@@ -193,35 +197,10 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         known = targets.isfinite() if targets.is_floating_point() else targets >= 0
         self.whole = bool(known.all())
         if self.start_at_mean:
-            last = self._output_layer()
+            last = output_layer(self.head, self.in_features, self.name)
             with torch.no_grad():
                 last.weight.mul_(self.spread(batch).clamp(0.01, 1.0)[:, None])
                 last.bias.copy_(self.constant(batch))
-
-    def _output_layer(self) -> nn.Linear:
-        """The linear layer of the head that gives its outputs, found by running it."""
-        layers = [m for m in self.head.modules() if isinstance(m, nn.Linear) and m.bias is not None]
-        given: list[tuple[nn.Linear, Tensor]] = []
-        hooks = [
-            layer.register_forward_hook(lambda m, _, output: given.append((m, output)))
-            for layer in layers
-        ]
-        training = self.head.training
-        try:
-            with torch.no_grad():
-                output = self.head.eval()(torch.linspace(-1, 1, 2 * self.in_features).view(2, -1))
-        finally:
-            self.head.train(training)
-            for hook in hooks:
-                hook.remove()
-        for layer, values in given:
-            if torch.equal(values, output):
-                return layer
-        raise MtlfaceError(
-            f"Task '{self.name}' has start_at_mean=true, but the last layer of its head "
-            f"({type(self.head).__name__}) is no linear one with a bias that could start at the "
-            "mean. Take another head, or start_at_mean=false."
-        )
 
     @abstractmethod
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
@@ -248,14 +227,65 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """
         return {}
 
-    def describe(self) -> dict[str, Any]:
-        """What the outputs mean, as plain data, for exports."""
-        return {"label": self.label.to_dict(), "columns": list(self.prediction_columns)}
-
     @property
     @abstractmethod
     def prediction_columns(self) -> tuple[str, ...]:
         """The names of the columns that `columns` gives."""
+
+    def prediction(self, row: Mapping[Any, Any]) -> Prediction:
+        """One image's answer, ready to be shown.
+
+        Args:
+            row: The image's row of `predictions.csv`, as `columns` gives it.
+        """
+        known = [f"{name} {row[name]}" for name in self.prediction_columns if name in row]
+        return Prediction(", ".join(known))
+
+    def remarks(self, row: Mapping[Any, Any]) -> list[Remark]:
+        """The lines below an image of a sheet: the answer, and what is true.
+
+        Args:
+            row: As for `prediction`, with the columns of `truth` and the errors.
+        """
+        return [Remark(self.prediction(row).words)]
+
+    def true_points(self, row: Mapping[Any, Any]) -> NDArray[np.float64] | None:
+        """The truth of `Prediction.points`, (K, 2) in pixels; None where nothing is drawn."""
+        return None
+
+    def moved(self, columns: dict[str, np.ndarray], affine: np.ndarray) -> dict[str, np.ndarray]:
+        """Predictions of crops as those of the images that the crops were cut from.
+
+        Args:
+            columns: As `columns` gives them, (n,).
+            affine: From pixels of each crop to pixels of its image, (n, 2, 3).
+        """
+        return columns
+
+    def evidence(self, columns: Mapping[str, np.ndarray]) -> Iterator[Evidence]:
+        """What there is to draw of a whole split.
+
+        Args:
+            columns: Predictions and truth, as in `test_predictions.csv`, (n,).
+        """
+        return iter(())
+
+    def exported(self, output: Tensor) -> dict[str, Tensor]:
+        """The tensors of an exported model by name, in human units, each (B, …).
+
+        Args:
+            output: Raw outputs (B, outputs).
+        """
+        return {self.name: output.float()}
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """What each tensor of `exported` means, as plain data for `labels.json`."""
+        return {self.name: {"meaning": "raw outputs of the head", "label": self.label.to_dict()}}
+
+    @property
+    def positive(self) -> str | None:
+        """The class whose rates fairness compares between groups; None where there is none."""
+        return None
 
 
 def require_label(labels: Labels, name: str, task: str, kind: type[LabelKind]) -> LabelKind:

@@ -103,9 +103,9 @@ def score_groups(module: MultiTaskModule, found: Predictions, table: FaceTable) 
 def groups(table: FaceTable, index: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """`<column>=<group>` and the positions of its pictures, for every group label of the data."""
     for label in table.labels.values():
-        if isinstance(label, Category) and label.group:
+        if label.groups:
             codes = label.values(table.frame.iloc[index])
-            for code, name in enumerate(label.classes):
+            for code, name in enumerate(label.groups):
                 if len(rows := np.flatnonzero(codes == code)):
                     yield f"{label.name}={name}", rows
 
@@ -216,10 +216,10 @@ def prediction_table(module: MultiTaskModule, found: Predictions, table: FaceTab
     columns: dict[str, Any] = {"image": rows["image"].to_numpy()}
     for name, task in module.tasks.items():
         columns |= task_columns(task, found.outputs[name], found.targets)
-    for label in table.labels.values():
-        if isinstance(label, Category) and (label.group or label.name == PERSON.name):
-            names = np.array([*label.classes, ""], dtype=object)
-            columns[label.name] = names[label.values(rows)]
+    for name in table.labels:
+        label = table.labels.find(name, Category)
+        if label is not None and (label.groups or name == PERSON.name):
+            columns.setdefault(name, label.names(rows))
     return pd.DataFrame(columns)
 
 

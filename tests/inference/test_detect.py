@@ -131,11 +131,11 @@ def test_a_predictor_keeps_its_crop_and_loads_its_detector_once(network, grids, 
 
 
 def test_a_caption_tells_the_probability_of_the_class_that_it_shows(predictor):
-    labels = [task.label for task in predictor.network.module.tasks.values()]
+    tasks = predictor.network.module.tasks.values()
     female = {"gender": "female", "gender_probability": 0.03}
     male = {"gender": "male", "gender_probability": 0.97}
-    assert caption(female, labels) == "gender female 0.97"
-    assert caption(male, labels) == "gender male 0.97"
+    assert caption(female, tasks) == "gender female 0.97"
+    assert caption(male, tasks) == "gender male 0.97"
 
 
 def test_faces_are_numbered_where_there_are_several(predictor, monkeypatch):
@@ -143,10 +143,10 @@ def test_faces_are_numbered_where_there_are_several(predictor, monkeypatch):
     monkeypatch.setattr(
         "mtlface.inference.annotate._with_lines", lambda image, said: lines.extend(said) or image
     )
-    labels = [task.label for task in predictor.network.module.tasks.values()]
+    tasks = predictor.network.module.tasks.values()
     row = {"gender": "male", "gender_probability": 0.97, "box_x": 1.0, "box_y": 2.0}
     rows = [row | {"face": k, "box_width": 9.0, "box_height": 9.0} for k in (1, 2)]
-    annotated(np.zeros((50, 50, 3), np.uint8), rows, labels)
+    annotated(np.zeros((50, 50, 3), np.uint8), rows, tasks)
     assert lines == ["1: gender male 0.97", "2: gender male 0.97"]
 
 

@@ -1,19 +1,28 @@
 """What stands below a picture is what the prediction says, and whether it is right."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from torch import nn
 
-from mtlface.data.schema import Binary, Multilabel, Number, Points
+from mtlface.data.schema import Binary, Labels, Multilabel, Number, Points
+from mtlface.models import linear_head
 from mtlface.plots.panels import Caption
+from mtlface.tasks import BinaryTask, LandmarkTask, MultilabelTask, NumberTask
 from mtlface.training.captions import prediction_panels, worst
 
 IMAGES, SIZES = np.zeros((3, 4, 4, 3), np.uint8), np.array([[200.0, 100.0]] * 3)
 
 
+KINDS = {kind.label_type: kind for kind in (BinaryTask, LandmarkTask, MultilabelTask, NumberTask)}
+
+
+def task_of(label):
+    known = {"labels": Labels([label]), "in_features": 4, "frame": (4, 4), "head": linear_head}
+    return KINDS[type(label)](name="task", label=label.name, loss=nn.MSELoss(), **known)
+
+
 def of(label, **columns):
-    task = SimpleNamespace(name="task", label=label)
+    task = task_of(label)
     columns = {name: np.array(values, dtype=object) for name, values in columns.items()}
     return prediction_panels([task], columns, IMAGES, SIZES)
 
@@ -63,8 +72,9 @@ def test_points_are_shares_of_the_picture_as_it_lies_on_disk():
 
 
 def test_the_worst_are_wrong_and_the_surest_of_them_come_first():
-    task = SimpleNamespace(name="task", label=Binary("gender"))
+    task = task_of(Binary("gender"))
     columns = {
+        "gender": np.array(["yes", "yes", "yes", "no", "yes"], dtype=object),
         "task/error": np.array([1.0, 0.0, np.nan, 1.0, 1.0]),
         "gender_probability": np.array([0.6, 0.99, 0.99, 0.05, 0.8]),
     }
