@@ -95,6 +95,8 @@ RULES: dict[str, Rule] = {
     "tasks.*.primary": optional(text(example="accuracy")),
     "tasks.*.start_at_mean": flag(),
     "tasks.*.per_attribute": flag(),
+    "tasks.*.class_weights": optional(choice("balanced")),
+    "tasks.*.top_k": whole(2, example=3),
     "tasks.*.logits": whole(1, 2),
     "tasks.*.embedding": optional(whole(1, example=512)),
     "tasks.*.loss_size": optional(several(number(0.0, above=True, example=178), 2, 2)),

@@ -78,6 +78,7 @@ BAD = {
     "tasks.gender.weight": [-1, float("nan"), float("inf"), "abc", None, True, [1]],
     "tasks.gender.label": [None, 3],
     "tasks.gender.start_at_mean": [1, "abc"],
+    "tasks.gender.class_weights": ["inverse", 1, True],
     "tasks.gender.head._partial_": [False, None],
     "tasks.gender.loss.reduction": ["mean", None],
     "tasks.gender._target_": [None, "os", "os system", 5],
