@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 weights: setup  ## get the model files of the face detectors of crop=detect (7 MB)
 	$(BIN)/python tools/fetch_detectors.py
 
-demo: setup  ## train the four arms on rendered faces and compare them (SEEDS=0,1,2 for more seeds)
+demo: setup  ## train four arms and their twins on rendered faces and compare them (SEEDS=0,1,2 for more seeds)
 	$(BIN)/python -m mtlface.train sweep=celeba_landmarks_gender profile=demo seed=$(SEEDS) $(SIDE_BY_SIDE)
 	$(BIN)/python -m mtlface.compare runs=outputs/celeba_landmarks_gender
 

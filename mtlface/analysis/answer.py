@@ -44,7 +44,8 @@ def _phrase(comparison: Comparison, d: Difference) -> str:
     if d.n != _usual_n(comparison.verdicts):
         text += f" at n = {d.n}"
     unlearnt = (d.reference, d.metric.task) in comparison.unlearnt
-    return text + (", its reference learnt nothing" if unlearnt else "")
+    flag = ", against a reference not shown to beat the constant predictor"
+    return text + (flag if unlearnt else "")
 
 
 def _usual_n(verdicts: Sequence[Difference]) -> int:
