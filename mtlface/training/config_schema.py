@@ -22,6 +22,7 @@ from mtlface.data.source import (
     source_sections,
     source_settings,
 )
+from mtlface.data.split_file import check_split
 from mtlface.errors import MtlfaceError
 from mtlface.training.unwrapped import unwrapped
 from mtlface.values import (
@@ -189,8 +190,8 @@ RULES: dict[str, Rule] = {
 }
 """By key; `*` stands for any one name, `**` for any number of them. The first that matches holds.
 
-`augment`, `data.limit` and `data.draw` are checked as a whole by the code that takes them; other
-keys without a rule are settings of objects that have their own checks.
+`augment` and `data.split`, `limit`, `draw` and `mix` are checked as a whole by the code that takes
+them; other keys without a rule are settings of objects that have their own checks.
 """
 
 SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer", "monitor",
@@ -311,6 +312,8 @@ def _check_data(data: Mapping[str, Any], augment: Augment) -> None:
         source_weights(data["mix"] or "proportional", [str(s["name"]) for s in sections.values()])
     for settings in source_settings(data):
         check_choice(settings["limit"], settings["draw"])
+        if settings["split"] is not None:
+            check_split(settings["split"])
     check_settings(data, augment)
 
 

@@ -188,3 +188,9 @@ def predictions_writer():
 def sweep(tmp_path):
     """A whole sweep of four arms × five seeds, with predictions and curves."""
     return four_arms(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def arms_writer():
+    """Writes the four arms and their twins into a folder."""
+    return four_arms

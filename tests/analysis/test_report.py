@@ -10,11 +10,9 @@ from mtlface.compare import main
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory, arms_writer):
     """A whole report, read only."""
-    from conftest import four_arms
-
-    folder = four_arms(tmp_path_factory.mktemp("runs"))
+    folder = arms_writer(tmp_path_factory.mktemp("runs"))
     main([f"runs={folder}", "figures=false"])
     return folder
 

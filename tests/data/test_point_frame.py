@@ -34,7 +34,7 @@ def test_resized_images_with_the_original_label_file_are_one_clear_error(
     resize(own_faces, size)
     config = composed("experiment=tiny", f"data.root={own_faces}", f"data.cache={tmp_path}")
     with pytest.raises(MtlfaceError) as error:
-        run(config, tmp_path / "run", "tiny", [])
+        run(config, tmp_path / "run", [])
     said = str(error.value)
     assert "000001.jpg" in said and f"{size[0]}×{size[1]}" in said and "178×218" in said
     assert "scale the points" in said and "data.points=[]" in said

@@ -98,6 +98,7 @@ def test_unknown_data_or_keys_are_one_clear_error(network, name, words, message)
 class _Task:
     def __init__(self, label):
         self.label = label
+        self.positive = getattr(label, "classes", (None, None))[1]
 
 
 class _Module:

@@ -132,7 +132,7 @@ def test_training_images_of_several_sizes_are_one_face_to_the_network(
     results = {}
     for name, root in (("one", faces), ("several", enlarged(faces, tmp_path / "f", 2.0, every=3))):
         config = composed("experiment=tiny", *words, f"data.root={root}", f"data.cache={cache}")
-        results[name] = run(config, tmp_path / name, "tiny", words)["metrics"]
+        results[name] = run(config, tmp_path / name, words)["metrics"]
     for metric in ("nme", "rmse"):
         one, several = (results[name][f"test/landmarks/{metric}"] for name in results)
         assert several == pytest.approx(one, rel=0.05)

@@ -149,7 +149,7 @@ def test_ones_own_source_joins_by_the_same_words(start, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["data=[celeba,celeba]"], "a name twice"),
+        (["data=[celeba,celeba]"], "an option twice"),
         (["data=[celeba,celebra]"], "Did you mean 'celeba'?"),
         (
             ["data=[celeba,agegender]", "data.agegender.name=celeba"],

@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.conf import OverridesConf
 from rich.console import Console
 
+from mtlface.training.identity import RunId
 from mtlface.training.ranks import is_first_rank, repeatable
 from mtlface.training.reports import Lines, Outcome, Progress, duration, name_of
 from mtlface.training.sweeps.overview import Overview
@@ -13,7 +14,8 @@ from mtlface.training.sweeps.plan import PlannedRun
 from mtlface.training.sweeps.summary import summary
 
 FOLDERS = [Path(f"/out/group/arm/celeba/seed={seed}") for seed in range(40)]
-RUNS = [PlannedRun(("experiment=x", f"seed={i}"), folder, "") for i, folder in enumerate(FOLDERS)]
+ANY = RunId({}, {})
+RUNS = [PlannedRun(("experiment=x", f"seed={i}"), folder, ANY) for i, folder in enumerate(FOLDERS)]
 
 
 def shown(renderable, height=20):
@@ -34,7 +36,7 @@ def test_the_overview_shows_where_each_run_is():
 
 
 def test_the_names_of_arms_and_errors_are_text_and_never_markup(capsys):
-    run = PlannedRun(("task=[gender,age]",), Path("/out/g/ff,task=[gender,age]/celeba/seed=0"), "")
+    run = PlannedRun(("task=[gender,age]",), Path("/out/g/ff,task=[gender,age]/celeba/seed=0"), ANY)
     console = Console(width=120, height=20)
     overview = Overview([run], console)
     assert "ff,task=[gender,age]" in shown(overview.table())

@@ -37,7 +37,7 @@ def planned(*overrides):
     "spellings",
     [
         ("optimizer.lr=1e-3", "optimizer.lr=.001", "optimizer.lr=0.0010", "balancing=fixed"),
-        ("~patience", "~patience=10"),
+        ("~schedule.scheduler.factor", "~schedule.scheduler.factor=0.5"),
         ("tasks.gender.weight=2", "tasks.gender.weight=2.0"),
         ("task=[gender,landmarks]", "task=[gender, landmarks]", "augment=none"),
     ],
