@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hypothesis import settings
 from omegaconf import DictConfig
 from PIL import Image, ImageDraw
 
@@ -19,6 +20,10 @@ from mtlface.door import config_folder
 
 # A job started in the background ignores Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a shared machine.
+settings.register_profile("mtlface", deadline=None)
+settings.load_profile("mtlface")
 
 # Several threads on a shared machine wait for each other, and add up in another order.
 torch.set_num_threads(1)
