@@ -20,6 +20,8 @@ BENCHMARKS = {
     "plain_script": ["against_plain_script"],
     "libmtl": ["against_libmtl"],
     "balancing": ["balancing", "--repeats", "3"],
+    "host_time": ["host_time"],
+    "checkpoints": ["checkpoints"],
     "startup": ["startup"],
     "augment": ["augment"],
     "store": ["store", "--only", "rate", "--copies", "4", "--repeats", "3"],

@@ -122,21 +122,27 @@ class DeviceLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         batches = [positions for _, positions in self.sampler]
-        if self.device.type == "cpu":
-            yield from map(self.split.batch, batches)
+        if not batches:
             return
-        order = torch.from_numpy(np.concatenate(batches))
-        # From pageable memory the copy would wait for all that the device has to do.
-        order = order.pin_memory().to(self.device, non_blocking=True)
-        chosen = torch.split(order, [len(positions) for positions in batches])
-        if self.pixels is None:
-            images = pinned_ahead(self.split, batches, self.device)
+        everything, lengths = np.concatenate(batches), [len(positions) for positions in batches]
+        images: Iterator[Tensor]
+        if self.device.type == "cpu":
+            labels = self.split.labels_at(everything)
+            images = (torch.from_numpy(self.split.images(positions)) for positions in batches)
         else:
-            # Padding reads any picture; its labels say that it does not count.
-            images = (self.pixels[rows] for rows in chosen)
-        for rows, pixels in zip(chosen, images, strict=True):
-            labels = {name: values[rows] for name, values in self.labels.items()}
-            yield {"image": pixels.permute(0, 3, 1, 2)} | labels
+            order = torch.from_numpy(everything)
+            # From pageable memory the copy would wait for all that the device has to do.
+            order = order.pin_memory().to(self.device, non_blocking=True)
+            labels = {name: values[order] for name, values in self.labels.items()}
+            if self.pixels is None:
+                images = pinned_ahead(self.split, batches, self.device)
+            else:
+                # Padding reads any image; its labels say that it does not count.
+                images = (self.pixels[rows] for rows in torch.split(order, lengths))
+        # An epoch's labels are gathered at once, and each batch is a view of them.
+        views = zip(*(torch.split(values, lengths) for values in labels.values()), strict=True)
+        for pixels, targets in zip(images, views, strict=True):
+            yield {"image": pixels.permute(0, 3, 1, 2), **dict(zip(labels, targets, strict=True))}
 
 
 def pinned_ahead(

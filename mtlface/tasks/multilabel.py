@@ -27,7 +27,7 @@ from mtlface.tasks.evidence import Evidence, Outcomes, Rankings
 from mtlface.tasks.losses import masked_mean
 from mtlface.tasks.metrics import without_zero_by_zero
 from mtlface.tasks.prediction import TRUE, Prediction, Remark
-from mtlface.tasks.task import Batch, Task, count
+from mtlface.tasks.task import Batch, Task
 
 # torchmetrics takes two labels or more: a single attribute is measured beside an unlabelled one.
 FEWEST = 2
@@ -94,7 +94,7 @@ class MultilabelTask(Task[Multilabel]):
             return super().losses(output, batch, whole)
         values, mask = self.elements(output, batch)
         if whole:
-            return self.weight * values.mean(dim=0), count(len(mask), mask.shape[1], mask)
+            return self.weight * values.mean(dim=0), self.counts(len(mask), mask.shape[1], mask)
         return self.weight * masked_mean(values, mask, dim=0), mask.sum(dim=0)
 
     @override

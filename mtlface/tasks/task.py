@@ -79,6 +79,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         self.criterion = loss
         self.in_features = in_features
         self.whole = False
+        self.counts = Counts()
         self.head = head(in_features, self.outputs)
         if start_at_mean:
             output_layer(self.head, in_features, name)
@@ -117,7 +118,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """
         values, mask = self.elements(output, batch)
         if whole:
-            return self.weight * values.mean()[None], count(mask.numel(), 1, mask)
+            return self.weight * values.mean()[None], self.counts(mask.numel(), 1, mask)
         return self.weight * masked_mean(values, mask)[None], mask.sum()[None]
 
     @abstractmethod
@@ -303,9 +304,18 @@ def require_label(labels: Labels, name: str, task: str, kind: type[LabelKind]) -
     return label
 
 
-def count(number: int, losses: int, like: Tensor) -> Tensor:
-    """A number of labels for each of some losses (T,), where `like` is."""
-    return torch.full((losses,), number, device=like.device)
+class Counts:
+    """Numbers of labels as tensors that are made once: batches of one size have the same."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int, torch.device], Tensor] = {}
+
+    def __call__(self, number: int, losses: int, like: Tensor) -> Tensor:
+        """A number of labels for each of some losses, (losses,), where `like` is."""
+        key = (number, losses, like.device)
+        if key not in self._made:
+            self._made[key] = torch.full((losses,), number, device=like.device)
+        return self._made[key]
 
 
 def names_of(classes: tuple[str, ...], codes: Tensor) -> np.ndarray:

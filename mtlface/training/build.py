@@ -36,7 +36,7 @@ from mtlface.training.clock import Clock
 from mtlface.training.composition import check_names, check_width
 from mtlface.training.dashboard import Dashboard
 from mtlface.training.event_log import EventLog
-from mtlface.training.hooks import skip_unused_hooks
+from mtlface.training.hooks import NoProfiler, hide_absent_gpu, skip_unused_hooks
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
 from mtlface.training.run_folder import RunFolder
@@ -194,11 +194,13 @@ def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: i
             )
         )
     skip_unused_hooks(callbacks)
+    hide_absent_gpu()
     logger = EventLog(folder, name="", version="tensorboard", purge_step=purge_step)
     settings: dict[str, Any] = dict(cfg.trainer)
     settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])
     settings["devices"] = choose_devices(settings["devices"], settings["accelerator"])
     settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in shown)
+    settings.setdefault("profiler", NoProfiler())
     try:
         trainer: Trainer = instantiate(
             settings,

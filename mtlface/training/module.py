@@ -77,6 +77,7 @@ class MultiTaskModule(LightningModule):
         self.last_balanced: Balanced | None = None
         self._all_present = torch.ones(len(self.loss_names), dtype=torch.bool)
         self._steps_before_batch = 0
+        self._shared: list[nn.Parameter] | None = None
         self.checkpoint_extra: dict[str, Any] = {}
 
     @property
@@ -130,12 +131,21 @@ class MultiTaskModule(LightningModule):
         """One step's loss, to be minimised."""
         features = self.features(batch["image"])
         losses, counts = self.losses(self.heads(features), batch, of_training=True)
-        shared = [p for p in self.backbone.parameters() if p.requires_grad]
-        balanced = self.balancer(losses, self._present(counts), features, shared)
+        balanced = self.balancer(losses, self._present(counts), features, self._learning())
         self.train_losses.update(losses, counts, self.global_step)
         self.last_balanced = balanced
         loss: Tensor = balanced.loss
         return loss
+
+    def _learning(self) -> list[nn.Parameter]:
+        """The trunk's parameters that learn in this epoch; listing them takes a while."""
+        if self._shared is None:
+            self._shared = [p for p in self.backbone.parameters() if p.requires_grad]
+        return self._shared
+
+    def on_train_epoch_start(self) -> None:
+        """The trunk may have been frozen or unfrozen."""
+        self._shared = None
 
     def _present(self, counts: Tensor) -> Tensor:
         """Which losses of a training batch have labels, (T,); on the host where that is known."""
@@ -152,7 +162,7 @@ class MultiTaskModule(LightningModule):
         stepped = self.global_step > self._steps_before_batch
         if not (stepped and self.balancer.needs_losses_after_step):
             return
-        if any(p.requires_grad for p in self.backbone.parameters()):
+        if self._learning():
             precision = self.trainer.precision_plugin.train_step_context()
             with torch.no_grad(), precision, untracked_batchnorm(self.backbone):
                 losses, counts = self.losses(self(batch["image"]), batch, of_training=True)

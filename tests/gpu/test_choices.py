@@ -1,11 +1,17 @@
 """What a run takes of a machine's GPUs: the precision, and which of several."""
 
+import os
+
 import pytest
+import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import OmegaConf
 from pretend_cuda import pretend_cuda
 
-from mtlface.training.build import choose_devices, choose_precision
+from mtlface.training.build import build_trainer, choose_devices, choose_precision
+from mtlface.training.hooks import NoProfiler, hide_absent_gpu
+from mtlface.training.selection import monitor_of
 
 
 def test_a_gpu_that_only_emulates_bf16_gets_fp16():
@@ -53,3 +59,23 @@ def test_the_demo_takes_bf16_only_from_a_cpu_that_computes_in_it(monkeypatch, am
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
     assert choose_precision("native", "cpu") == expected
     assert choose_precision("auto", "cpu") == "32-true"
+
+
+def test_only_an_absent_gpu_is_hidden(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pretend_cuda():
+        hide_absent_gpu()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    hide_absent_gpu()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_lightnings_idle_profiler_costs_nothing_but_one_of_ones_own_is_used(composed, tmp_path):
+    cfg = composed("experiment=celeba_landmarks_gender", "profile=smoke")
+    monitor = monitor_of("val/loss", None, {"val/loss": False})
+    assert isinstance(build_trainer(cfg, tmp_path, monitor, 0).profiler, NoProfiler)
+    cfg = composed(
+        "experiment=celeba_landmarks_gender", "profile=smoke", "+trainer.profiler=simple"
+    )
+    assert isinstance(build_trainer(cfg, tmp_path, monitor, 0).profiler, SimpleProfiler)
