@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other, or the README's table of their results.
+"""All benchmarks, one after the other, or the table of their results.
 
 python -m benchmarks                      # all; half an hour on two cores
 python -m benchmarks --only end_to_end    # one of them, or several
@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="see that they run; nothing is kept")
-    parser.add_argument("--table", action="store_true", help="print the README's table and stop")
+    parser.add_argument(
+        "--table", action="store_true", help="print the tables of docs/benchmarks.md"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.table:
         print(table())

@@ -118,9 +118,9 @@ def report(
         rows: Cells of the table.
         columns: Titles of the table.
         where: `machine()` of the run, taken before it started.
-        headlines: What the README's table says of it.
+        headlines: What the table of docs/benchmarks.md says of it.
         keep: False prints only.
-        detail: A title, where the README shows the rows too.
+        detail: A title, where docs/benchmarks.md shows the rows too.
         merge: Add to what the file has from before, case by case and headline by headline, so that
             neither a kill nor a second call loses what was measured.
 

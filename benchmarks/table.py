@@ -1,4 +1,4 @@
-"""The README's tables, from the JSON files of all devices."""
+"""The tables of docs/benchmarks.md, from the JSON files of all devices."""
 
 import json
 from collections.abc import Mapping, Sequence
