@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLD := .venv-torch211
 SEEDS ?= 0
 # Pictures of 64 px do not keep several cores busy: two runs with half of them each end sooner.
 SIDE_BY_SIDE := hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup weights demo test test-slow check lint types format bench wheel clean
+.PHONY: help setup weights demo test test-slow test-torch211 check lint types format bench wheel clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready  ## make .venv with everything the demo and the tests need
 
@@ -34,6 +35,17 @@ test: setup  ## run the tests that a laptop runs in minutes
 test-slow: setup  ## run the long tests: simulations, fuzzing, kill and resume
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600
 
+$(OLD)/.ready: pyproject.toml constraints.txt
+	test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
+	grep -vE '^(torch|torchvision|triton|nvidia|cuda)[-=_]' constraints.txt > $(OLD)/constraints.txt
+	printf 'torch==2.11.0\ntorchvision==0.26.0\n' >> $(OLD)/constraints.txt
+	$(OLD)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLD)/constraints.txt \
+		-e '.[balancing,identity,joblib]' hypothesis pytest pytest-timeout pytest-xdist scikit-learn
+	touch $@
+
+test-torch211: $(OLD)/.ready  ## run the device tests with torch 2.11, which many GPU machines have (5 GB)
+	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile tests/gpu
+
 check: setup lint types test  ## lint, types and tests
 
 lint: setup
@@ -54,4 +66,4 @@ wheel: setup  ## build dist/*.whl
 	$(BIN)/python -m build --wheel
 
 clean:  ## remove the environment and build leftovers; run folders stay
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(OLD) dist build .pytest_cache .ruff_cache .mypy_cache

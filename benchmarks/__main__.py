@@ -40,9 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="see that they run; nothing is kept")
-    parser.add_argument(
-        "--table", action="store_true", help="print the tables of docs/benchmarks.md"
-    )
+    parser.add_argument("--table", action="store_true", help="print the tables of the docs")
     chosen = parser.parse_args(arguments)
     if chosen.table:
         print(table())

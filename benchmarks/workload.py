@@ -1,22 +1,30 @@
 """What the benchmarks train: the framework's own objects, composed from its own configs."""
 
 import copy
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.utilities import move_data_to_device
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from benchmarks.measure import machine
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.door import config_folder
-from mtlface.training.build import build_datamodule, build_module, choose_precision
+from mtlface.training.build import (
+    build_datamodule,
+    build_module,
+    build_trainer,
+    choose_precision,
+)
 from mtlface.training.callbacks import EpochSeed
 from mtlface.training.module import MultiTaskModule
 
@@ -192,6 +200,43 @@ def fit(
     else:
         trainer.fit(module, train_dataloaders=Resident(data))
     return beside.seconds
+
+
+class WholeEpochs(Callback):
+    """Times whole epochs: training, validation, checkpoints and all else, from start to start."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes when an epoch starts."""
+        wait()
+        self.marks.append(time.perf_counter())
+
+
+def fit_as_users_do(
+    cfg: DictConfig, module: MultiTaskModule, data: FaceDataModule, repeats: int
+) -> list[float]:
+    """Seconds of whole epochs with the trainer and the callbacks that a training command builds.
+
+    Args:
+        cfg: The config of the module.
+        module: What is trained.
+        data: Its data module.
+        repeats: Epochs after the first, which warms up; the last one has no next to end it.
+    """
+    cfg = copy.deepcopy(cfg)
+    OmegaConf.set_struct(cfg, False)
+    cfg.trainer.update(max_epochs=repeats + 2, enable_progress_bar=False)
+    cfg.patience = None
+    epochs = WholeEpochs()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(cfg, Path(folder), module.monitor, purge_step=0)
+        trainer.callbacks.append(epochs)  # type: ignore[attr-defined]
+        trainer.fit(module, data)
+        for logger in trainer.loggers:
+            logger.close()  # type: ignore[attr-defined]
+    return [stop - start for start, stop in pairwise(epochs.marks)][1:]
 
 
 def repeated(step: Case) -> Callable[[int], None]:

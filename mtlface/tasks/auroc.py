@@ -17,6 +17,9 @@ from typing_extensions import override
 
 # The label schema's code for elements without a label.
 MISSING = -1
+# What torchmetrics' classification metrics are built with. Its checks of each batch wait for the
+# device, and the label schema has checked every code before.
+CODES: dict[str, Any] = {"ignore_index": MISSING, "validate_args": False}
 
 
 def defined_auroc(score: Tensor, target: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torchmetrics.classification import (
 from typing_extensions import override
 
 from mtlface.data.schema import Binary
-from mtlface.tasks.auroc import MISSING, DefinedAUROC
+from mtlface.tasks.auroc import CODES, DefinedAUROC
 from mtlface.tasks.class_weights import class_weights as weights_of
 from mtlface.tasks.evidence import Evidence, Rankings, confusion
 from mtlface.tasks.metrics import without_zero_by_zero
@@ -73,13 +73,13 @@ class BinaryTask(Task[Binary]):
     def metrics(self) -> MetricCollection:
         return MetricCollection(
             {
-                "accuracy": BinaryAccuracy(ignore_index=MISSING),
-                "precision": BinaryPrecision(ignore_index=MISSING),
-                "recall": BinaryRecall(ignore_index=MISSING),
-                "f1": BinaryF1Score(ignore_index=MISSING),
-                "f1_macro": MulticlassF1Score(2, average="macro", ignore_index=MISSING),
+                "accuracy": BinaryAccuracy(**CODES),
+                "precision": BinaryPrecision(**CODES),
+                "recall": BinaryRecall(**CODES),
+                "f1": BinaryF1Score(**CODES),
+                "f1_macro": MulticlassF1Score(2, average="macro", **CODES),
                 "auroc": DefinedAUROC(),
-                "confusion": BinaryConfusionMatrix(ignore_index=MISSING),
+                "confusion": BinaryConfusionMatrix(**CODES),
             }
         )
 

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from mtlface.data.schema import Category
 from mtlface.errors import MtlfaceError
-from mtlface.tasks.auroc import MISSING
+from mtlface.tasks.auroc import CODES
 from mtlface.tasks.class_weights import class_weights as weights_of
 from mtlface.tasks.evidence import Evidence, confusion
 from mtlface.tasks.prediction import TRUE, Prediction, Remark, class_prediction, class_remarks
@@ -86,7 +86,7 @@ class CategoryTask(Task[Category]):
     @override
     def metrics(self) -> MetricCollection:
         classes = len(self.label.classes)
-        common: dict[str, Any] = {"num_classes": classes, "ignore_index": MISSING}
+        common: dict[str, Any] = {"num_classes": classes, **CODES}
         found: dict[str, Any] = {
             "accuracy": MulticlassAccuracy(average="micro", **common),
             "f1_macro": MulticlassF1Score(average="macro", **common),

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from mtlface.data.schema import Category, Labels
 from mtlface.errors import MtlfaceError
-from mtlface.tasks.auroc import MISSING
+from mtlface.tasks.auroc import CODES, MISSING
 from mtlface.tasks.category import CategoryTask
 from mtlface.tasks.gallery import GalleryTop1, VerificationAUC, query_hits
 from mtlface.tasks.task import Batch
@@ -133,8 +133,8 @@ class IdentityTask(CategoryTask):
     def metrics(self) -> MetricCollection:
         classes = len(self.label.classes)
         found: dict[str, Any] = {
-            "top1": MulticlassAccuracy(classes, average="micro", ignore_index=MISSING),
-            "f1_macro": MulticlassF1Score(classes, average="macro", ignore_index=MISSING),
+            "top1": MulticlassAccuracy(classes, average="micro", **CODES),
+            "f1_macro": MulticlassF1Score(classes, average="macro", **CODES),
             "known": SumMetric(nan_strategy="disable"),
         }
         if self.people:

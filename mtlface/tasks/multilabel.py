@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from mtlface.data.schema import Multilabel
 from mtlface.errors import MtlfaceError
-from mtlface.tasks.auroc import MISSING, DefinedAUROC
+from mtlface.tasks.auroc import CODES, MISSING, DefinedAUROC
 from mtlface.tasks.class_weights import class_weights as weights_of
 from mtlface.tasks.evidence import Evidence, Outcomes, Rankings
 from mtlface.tasks.losses import masked_mean
@@ -102,8 +102,8 @@ class MultilabelTask(Task[Multilabel]):
         labels = max(self.outputs, FEWEST)
         common: dict[str, Any] = {
             "num_labels": labels,
-            "ignore_index": MISSING,
             "average": None,
+            **CODES,
         }
         return MetricCollection(
             {
@@ -112,7 +112,7 @@ class MultilabelTask(Task[Multilabel]):
                 "recall": MultilabelRecall(**common),
                 "f1": MultilabelF1Score(**common),
                 "auroc": DefinedAUROC(),
-                "confusion": MultilabelConfusionMatrix(labels, ignore_index=MISSING),
+                "confusion": MultilabelConfusionMatrix(labels, **CODES),
             }
         )
 
