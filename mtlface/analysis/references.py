@@ -67,9 +67,10 @@ def find_statements(
     found: dict[tuple[str, str, str], Statement] = {}
 
     def say(kind: Kind, arm: Arm, other: Arm, task: str, matched: bool = False) -> None:
+        twin = kind == "sharing"  # differs in what is learnt, and else in nothing
         found.setdefault(
             (arm.label, other.label, task),
-            Statement(kind, arm, other, task, {} if matched else differing(arm, other), matched),
+            Statement(kind, arm, other, task, {} if twin else differing(arm, other), matched),
         )
 
     for arm in arms:

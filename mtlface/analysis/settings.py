@@ -40,12 +40,12 @@ def differing(arm: Arm, reference: Arm) -> Differing:
 
 def is_twin(single: Arm, arm: Arm, task: str) -> bool:
     """Whether an arm is another one's twin: the same settings with one of its tasks."""
-    return _has_task_alone(single, arm, task) and not _beside_task(single, arm)
+    return _has_task_alone(single, arm, task) and not _beside_task(single, arm, task)
 
 
 def is_matched_twin(single: Arm, arm: Arm, task: str) -> bool:
     """Whether an arm is another one's twin, but for training to the other's whole budget."""
-    found = _beside_task(single, arm)
+    found = _beside_task(single, arm, task)
     return _has_task_alone(single, arm, task) and bool(found) and set(found) <= set(OF_BUDGET)
 
 
@@ -102,11 +102,20 @@ def _plain(arm: Arm) -> Identity:
 
 def _has_task_alone(single: Arm, arm: Arm, task: str) -> bool:
     one, other = (settings_of(a).get("tasks") or {} for a in (single, arm))
-    return set(one) == {task} and task in other and len(other) > 1 and one[task] == other[task]
+    if task not in other:
+        # One of the many tasks of a head with a loss for each label.
+        return list(single.tasks) == [task] and len(arm.tasks) > 1 and one == other
+    return set(one) == {task} and len(other) > 1 and one[task] == other[task]
 
 
-def _beside_task(single: Arm, arm: Arm) -> Differing:
-    return difference(settings_of(single), settings_of(arm), (*OF_SHARING, "tasks"))
+def _beside_task(single: Arm, arm: Arm, task: str) -> Differing:
+    found = difference(settings_of(single), settings_of(arm), (*OF_SHARING, "tasks"))
+    return {key: pair for key, pair in found.items() if not _chooses(task, *pair)}
+
+
+def _chooses(task: str, one: Any, several: Any) -> bool:
+    """Whether a setting lists the labels that are learnt, and differs in that it names one."""
+    return one == [task] and (several == "all" or (isinstance(several, list) and task in several))
 
 
 def _shown(value: Any) -> str:

@@ -1,3 +1,4 @@
+import copy
 import shutil
 
 import numpy as np
@@ -13,8 +14,11 @@ from mtlface.analysis.crossed import crossed
 from mtlface.analysis.overall import SINGLE
 from mtlface.analysis.report import notes
 from mtlface.analysis.results import read_runs
+from mtlface.analysis.settings import differing, is_twin
 from mtlface.compare import main
 from mtlface.errors import MtlfaceError
+from mtlface.training.arm import only_task
+from mtlface.training.identity import flattened, identity
 
 TWO = ("gender", "landmarks")
 
@@ -408,6 +412,57 @@ def test_a_setting_in_which_an_arm_and_its_reference_differ_is_named(tmp_path, r
         "recipe + sharing",
         [key.removeprefix("config.")],
     )
+
+
+@pytest.mark.parametrize("experiment", ["celeba_landmarks_gender_improved", "agegender_cnn4_bn"])
+def test_every_setting_of_a_recipe_is_named_where_it_differs(composed, run_writer, experiment):
+    config = identity(only_task(composed(f"experiment={experiment}")))
+    first, *others = config["tasks"]
+    single = dict(config) | {"tasks": {first: config["tasks"][first]}}
+    folder = run_writer("single", 0, metrics(gender=0.6), config=single)
+    run_writer("both", 0, metrics(gender=0.8, landmarks=0.1), config=config)
+    arms = {arm.label: arm for arm in compare(read_runs([folder.parents[3]])).arms}
+    one, both = arms["single"], arms["both"]
+    assert differing(both, one) == {} and is_twin(one, both, first)
+    of_sharing = {"seed", "balancing", "scores", *(f"tasks.{name}" for name in others)}
+    of_sharing |= {f"tasks.{first}.weight"}
+    keys = [
+        key
+        for key in flattened(config)
+        if not any(key == part or key.startswith(f"{part}.") for part in of_sharing)
+    ]
+    assert len(keys) > 25
+    for key in keys:
+        changed = copy.deepcopy(single)
+        *parents, last = key.split(".")
+        node = changed
+        for part in parents:
+            node = node[part]
+        node[last] = "another"
+        one.runs[0].content["config"] = changed
+        assert list(differing(both, one)) == [key]
+        assert not is_twin(one, both, first), key
+
+
+@pytest.mark.parametrize("several", [["Smiling", "Young"], "all"])
+def test_the_twin_of_one_of_many_attributes_is_the_arm_that_learns_it_alone(
+    tmp_path, run_writer, several
+):
+    def attributes(*names):
+        tasks = {name: {"label": "attributes", "primary": "f1"} for name in names}
+        values = {f"test/{name}/f1": 0.7 for name in names}
+        config = {"config.tasks": {"attributes": {"per_attribute": True}}}
+        return values, {"tasks": tasks, "directions": {f"{n}/f1": True for n in names}, **config}
+
+    for seed in range(3):
+        values, more = attributes("Smiling", "Young")
+        run_writer("both", seed, values, **more, **{"config.data.attributes": several})
+        values, more = attributes("Smiling")
+        run_writer("one", seed, values, **more, **{"config.data.attributes": ["Smiling"]})
+    found = compare(read_runs([tmp_path])).verdicts
+    assert [(d.kind, d.arm, d.reference, d.differing) for d in found if d.kind == "sharing"] == [
+        ("sharing", "both", "one", {})
+    ]
 
 
 def test_the_same_images_with_other_labels_are_refused(tmp_path, run_writer):
