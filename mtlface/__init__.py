@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(checkpoint: str | Path, device: str = "auto", trusted: Sequence[str] = ()) -> Predictor:
+def load(
+    checkpoint: str | Path, device: str = "auto", trusted: str | Sequence[str] = ()
+) -> Predictor:
     """Opens a trained network for predictions.
 
     Example:
@@ -22,7 +24,8 @@ def load(checkpoint: str | Path, device: str = "auto", trusted: Sequence[str] = 
         checkpoint: A `.ckpt` file, the run folder that has it, or the folder of a bundle that
             `mtlface.export` wrote.
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<n>`.
-        trusted: Packages of your own whose objects the checkpoint may name, such as a task.
+        trusted: Packages of others whose objects the checkpoint may name, such as a task; what you
+            trained yourself on this machine needs none.
 
     Raises:
         MtlfaceError: There is no checkpoint, or it cannot be trusted or used; or the device is
@@ -31,4 +34,5 @@ def load(checkpoint: str | Path, device: str = "auto", trusted: Sequence[str] = 
     from mtlface.inference.network import open_network
     from mtlface.inference.predictor import Predictor
 
-    return Predictor(open_network(checkpoint, device, trusted))
+    packages = [trusted] if isinstance(trusted, str) else trusted
+    return Predictor(open_network(checkpoint, device, packages))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 from mtlface.errors import MtlfaceError, did_you_mean
 
 Options = TypeVar("Options")
 HELP = {"-h", "--help"}
+CONFIG_DIR = {"--config-dir", "-cd"}
 
 
 def wants_help(arguments: Sequence[str]) -> bool:
@@ -64,8 +66,44 @@ def parse(
 
 
 def names(text: str) -> list[str]:
-    """The names in a text with commas between."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """The names in a text with commas between, in brackets or not."""
+    text = text.strip()
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    return [name.strip() for name in inside.split(",") if name.strip()]
+
+
+def with_config_dir(arguments: Sequence[str]) -> list[str]:
+    """Spells `--config-dir FOLDER`, `--config-dir=FOLDER` and `-cd FOLDER` as `config_dir=FOLDER`.
+
+    Raises:
+        MtlfaceError: No folder follows.
+    """
+    words, found = [], []
+    waiting = iter(arguments)
+    for word in waiting:
+        flag, equals, folder = word.partition("=")
+        if flag in CONFIG_DIR:
+            folder = folder if equals else next(waiting, "")
+        elif flag != "config_dir":
+            words.append(word)
+            continue
+        if not folder:
+            raise MtlfaceError(f"{flag} names no folder, for example {flag}=my_conf.")
+        found.append(folder.strip("[]"))
+    return [*words, f"config_dir={','.join(found)}"] if found else words
+
+
+def config_folders(text: str) -> list[Path]:
+    """The folders that `config_dir=a,b` names.
+
+    Raises:
+        MtlfaceError: One is not there.
+    """
+    folders = [Path(folder).expanduser().absolute() for folder in names(text)]
+    for folder in folders:
+        if not folder.is_dir():
+            raise MtlfaceError(f"config_dir={folder}: there is no such folder.")
+    return folders
 
 
 def one_of(key: str, value: str, known: Sequence[str]) -> str:

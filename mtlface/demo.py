@@ -9,7 +9,7 @@ Keys:
   min_score=…      the score from which on something is a face, for crop=detect
   port=7860        of the page, on this machine only
   device=auto      auto | cpu | cuda | cuda:<n>
-  trusted=…        packages of your own whose objects the checkpoint may name
+  trusted=…        packages of others whose objects the checkpoint may name: a,b
   debug=true       show the stack trace of an error
 
 It needs Gradio, which needs Pillow below 13: pip install 'mtlface[demo]', without the constraints

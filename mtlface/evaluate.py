@@ -5,14 +5,15 @@
 
 Keys:
   checkpoint=…     a run folder (its best epoch), a .ckpt file, or an exported bundle
-  data=…           celeba | agegender | facecom (default: the run's own data); tasks whose label
-                   the data lacks are skipped, by name
+  data=…           celeba | agegender | facecom, or your own with config_dir=… (default: the
+                   run's own data); tasks whose label the data lacks are skipped, by name
   data.root=…      the data's folder; other keys of data too: data.limit='{test: 1000}'
   split=test       test | val | train
   output=…         folder for evaluation.json and predictions.csv
                    (default: evaluation/<data>_<split>_<fingerprint> in the run folder)
   device=auto      auto | cpu | cuda | cuda:<n>
-  trusted=…        packages of your own whose objects the checkpoint may name
+  config_dir=…     folder of your own configs (data/NAME.yaml), as in a training
+  trusted=…        packages of others whose objects the checkpoint may name: a,b
   debug=true       show the stack trace of an error
 """
 
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtlface.arguments import names, parse, wants_help
+from mtlface.arguments import config_folders, names, parse, wants_help, with_config_dir
 from mtlface.door import config_folder, guarded
 from mtlface.errors import MtlfaceError
 
@@ -45,6 +46,7 @@ class Options:
     split: str = "test"
     output: str | None = None
     device: str = "auto"
+    config_dir: str = ""
     trusted: str = ""
     debug: bool = False
 
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         MtlfaceError: The command line, the checkpoint or the data are not what they should be.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = with_config_dir(sys.argv[1:] if arguments is None else arguments)
     if wants_help(given):
         print(__doc__)
         return 0
@@ -69,10 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from mtlface.inference.network import open_network
     from mtlface.inference.other_data import data_config
 
+    own = config_folders(options.config_dir)
     if options.output:
         _make(Path(options.output).expanduser())  # before hours of measuring
     network = open_network(str(options.checkpoint), options.device, names(options.trusted))
-    config = data_config(network.config, options.data, of_data, config_folder())
+    config = data_config(network, options.data, of_data, [config_folder(), *own])
     found = measure(network, config, options.split)
     odds = equalised_odds(found.predictions, network.module.tasks, list(found.group_sizes))
     # The fingerprint: two folders of one data set, or two limits, are two evaluations.

@@ -4,12 +4,12 @@
     python -m mtlface.explore data=agegender profile=demo
 
 Keys:
-  data=…           celeba | agegender | facecom
+  data=…           celeba | agegender | facecom, or one of your own with config_dir=…
   data.root=…      the data's folder; other keys of data too: data.limit='{train: 10000}'
   profile=demo     the rendered faces in the data's layout
   pictures=16      how many sample pictures
   seed=0           which ones, and the splits that the data lacks
-  config_dir=…     folder with a config of your own in data/, as --config-dir of a training
+  config_dir=…     folder of your own configs (data/NAME.yaml), as in a training
   output=…         folder for index.html and PNGs (default: outputs/explore/<data>)
   debug=true       show the stack trace of an error
 
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtlface.arguments import names, parse, wants_help
+from mtlface.arguments import config_folders, parse, wants_help, with_config_dir
 from mtlface.door import config_folder, guarded
 from mtlface.errors import MtlfaceError
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         MtlfaceError: The command line or the data are not what they should be.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = with_config_dir(sys.argv[1:] if arguments is None else arguments)
     if wants_help(given):
         print(__doc__)
         return 0
@@ -73,15 +73,16 @@ def explore(options: Options, of_data: Sequence[str]) -> Path:
 
     from mtlface.menu import check_choices
     from mtlface.training.joined_data import with_joined_data
+    from mtlface.training.search_path import search_path
     from mtlface.training.sweeps.mistakes import explained
 
     conf = config_folder()
     overrides = [f"data={options.data}", f"profile={options.profile}", f"seed={options.seed}"]
     overrides += of_data
-    own = [Path(folder).expanduser().absolute() for folder in names(options.config_dir)]
+    own = config_folders(options.config_dir)
     check_choices([conf, *own], overrides)
     overrides = with_joined_data(overrides)
-    overrides += [f"hydra.searchpath=[{','.join(f'file://{path}' for path in own)}]"] if own else []
+    overrides += search_path(own)
     with initialize_config_dir(str(conf), version_base="1.3"), explained(overrides, ["data"]):
         cfg = compose("train", overrides)
 

@@ -8,7 +8,7 @@ Keys:
   onnx=true        model.onnx, any batch size, checked against the network with onnxruntime
   program=true     model.pt2, for torch.export.load
   input=uint8      uint8 | float32: what the models take; pixels in 0..255 both
-  trusted=…        packages of your own whose objects the checkpoint may name
+  trusted=…        packages of others whose objects the checkpoint may name: a,b
   debug=true       show the stack trace of an error
 
 The bundle also has model.safetensors, config.yaml, labels.json (what goes in and what comes out)

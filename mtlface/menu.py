@@ -31,7 +31,7 @@ Often changed
   -m                    a run for each value that has commas: -m balancing=fixed,upgrad seed=0,1
   pretrained=true       ImageNet weights; or the path of a local state dict
   trainer.max_epochs=N  data.batch_size=N  data.image_size=[H,W]  optimizer.lr=X  outputs=FOLDER
-  --config-dir FOLDER   your own configs beside these: FOLDER/experiment/NAME.yaml, FOLDER/task/…
+  config_dir=FOLDER     your own configs beside these: FOLDER/experiment/NAME.yaml, FOLDER/task/…
   --cfg job             print the composed config and stop;  --info defaults: where it comes from
 
 The same command again skips runs that are done, and resumes what was cut off. S0 to S4 number the

@@ -16,7 +16,7 @@ Keys:
   min_score=…      the score from which on something is a face (YuNet 0.8, CenterFace 0.5)
   batch_size=64    pictures at a time
   device=auto      auto | cpu | cuda | cuda:<n>
-  trusted=…        packages of your own whose objects the checkpoint may name
+  trusted=…        packages of others whose objects the checkpoint may name: a,b
   debug=true       show the stack trace of an error
 
 A picture that cannot be read, or has no face, is a row with the reason in its column `error`; the

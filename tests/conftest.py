@@ -1,7 +1,7 @@
 """What the tests share: one thread, and a folder of 24 faces in CelebA's layout."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,15 @@ def write_faces(root: Path) -> Path:
     (root / "list_landmarks_align_celeba.csv").write_text("\n".join(points) + "\n")
     (root / "list_eval_partition.csv").write_text("\n".join(parts) + "\n")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def config_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tests' user keeps the list of their own runs."""
+    folder = tmp_path_factory.mktemp("config")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

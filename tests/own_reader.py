@@ -23,6 +23,20 @@ class MyFaces:
     def read(self, root, seed) -> FaceTable:
         return FaceTable(pd.read_csv(root / "labels.csv"), self.labels(), root)
 """
+BACKBONE = """
+from torch import nn
+
+from mtlface.models import Backbone
+
+
+def tiny_net(width: int = 8) -> Backbone:
+    layers = [nn.Conv2d(3, width, 3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return Backbone(nn.Sequential(*layers), features=width)
+"""
+BACKBONE_CONFIG = """# My own convolution.
+_target_: my_faces_of_tests.tiny_net
+width: 6
+"""
 CONFIG = """# My faces.
 defaults: [_base, _self_]
 name: myfaces
@@ -31,15 +45,17 @@ reader: {_target_: my_faces_of_tests.MyFaces}
 
 
 def write_own_reader(folder: Path, rows: int = 24) -> list[str]:
-    """Writes the module, `my_conf/data/myfaces.yaml` and `faces/` with `labels.csv`.
+    """Writes a module with a reader and a backbone, their configs in `my_conf`, and `faces/`.
 
     Every fourth row is of the validation split and every fourth of the test split.
 
     Returns:
         The words that train on it from the command line; `folder` must be importable.
     """
-    (folder / "my_faces_of_tests.py").write_text(READER)
-    (folder / "my_conf" / "data").mkdir(parents=True)
+    (folder / "my_faces_of_tests.py").write_text(READER + BACKBONE)
+    for group in ("data", "backbone"):
+        (folder / "my_conf" / group).mkdir(parents=True)
+    (folder / "my_conf" / "backbone" / "tinynet.yaml").write_text(BACKBONE_CONFIG)
     (folder / "my_conf" / "data" / "myfaces.yaml").write_text(CONFIG)
     (folder / "faces").mkdir()
     lines = ["image,split,gender,age"]

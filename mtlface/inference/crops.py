@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import cv2
 import numpy as np
 from hydra.utils import get_class
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.decode import BadImageError
 from mtlface.data.frame import FaceFrame
@@ -15,6 +17,7 @@ from mtlface.data.source import source_sections
 from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.inference.detect import Detection, Detector, choose_detector
 from mtlface.inference.piece import Piece, resized
+from mtlface.training.trusted import may_name
 
 CROPS = ("none", "center", "detect")
 Cut = Callable[[np.ndarray], list[Piece]]
@@ -22,15 +25,21 @@ Cut = Callable[[np.ndarray], list[Piece]]
 UNKNOWN_EYES = ((0.39, 0.51), (0.605, 0.51))
 
 
-def face_frame(config: DictConfig) -> FaceFrame:
+def face_frame(config: DictConfig, trusted: Sequence[str] = ()) -> FaceFrame:
     """How the pictures that a network learnt from were cut.
 
-    The reader of the data says so; for readers that do not, the working frame with the eyes where
-    portraits have them. Of a network that learnt from several data sets, the first one whose reader
-    says so counts.
+    The reader of the data says so; for readers that do not, or that are not here or not to be
+    trusted, the working frame with the eyes where portraits have them. Of a network that learnt
+    from several data sets, the first one whose reader says so counts.
     """
-    sections = source_sections(config.data).values()
-    readers = [get_class(section["reader"]._target_) for section in sections]
+    data: Any = OmegaConf.to_container(config.data, resolve=True)
+    joined = "reader" not in data
+    readers = []
+    for name, section in source_sections(data).items():
+        place = f"data.{name}.reader" if joined else "data.reader"
+        with suppress(ImportError, ValueError):  # not here, or no class
+            if may_name(place, section["reader"], trusted):
+                readers.append(get_class(section["reader"]["_target_"]))
     frames = [getattr(reader, "face_frame", None) for reader in readers]
     if known := [frame for frame in frames if isinstance(frame, FaceFrame)]:
         return known[0]
@@ -40,7 +49,11 @@ def face_frame(config: DictConfig) -> FaceFrame:
 
 
 def cutter(
-    crop: str, config: DictConfig, detector: str | None = None, min_score: float | None = None
+    crop: str,
+    config: DictConfig,
+    detector: str | None = None,
+    min_score: float | None = None,
+    trusted: Sequence[str] = (),
 ) -> Cut | None:
     """How pictures are cut for a network; None: they are not, and stretched as in training.
 
@@ -49,6 +62,7 @@ def cutter(
         config: The run's config.
         detector: For `detect`, which detector; see `choose_detector`.
         min_score: For `detect`, the score from which on something is a face.
+        trusted: Packages of your own, one of which may have the data's reader.
 
     Raises:
         MtlfaceError: The name is none of them, there is no detector, or one is given that this
@@ -65,7 +79,7 @@ def cutter(
             "leave them out."
         )
     height, width = (int(side) for side in config.data.image_size)
-    frame, face = (height, width), face_frame(config)
+    frame, face = (height, width), face_frame(config, trusted)
     if crop == "center":
         return lambda pixels: [center(pixels, frame, face)]
     if crop == "detect":

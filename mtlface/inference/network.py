@@ -28,6 +28,7 @@ class Network:
         labels: The schema of the data that it learnt from.
         checkpoint: The file that it comes from; of a bundle, that of its weights.
         device: Where it runs.
+        trusted: Packages of the user's own whose objects its config may name.
     """
 
     module: MultiTaskModule
@@ -35,6 +36,7 @@ class Network:
     labels: Labels
     checkpoint: Path
     device: torch.device
+    trusted: tuple[str, ...] = ()
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -71,7 +73,7 @@ def open_network(
     else:
         module, config, labels = load_network(path, trusted)
     module.eval().to(place)
-    return Network(module, config, labels, path, place)
+    return Network(module, config, labels, path, place, tuple(trusted))
 
 
 def find_checkpoint(path: Path) -> Path:

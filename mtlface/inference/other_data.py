@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
@@ -19,8 +20,11 @@ from mtlface.data.schema import Category, Label, Labels, Multilabel, Points
 from mtlface.data.source import COMMON, OF_A_SOURCE, SHARED, source_sections
 from mtlface.data.table import FaceTable
 from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.inference.network import Network
 from mtlface.training.joined_data import with_joined_data
 from mtlface.training.module import MultiTaskModule
+from mtlface.training.search_path import search_path
+from mtlface.training.trusted import check_readers
 
 # What belongs to the network or to the machine, and goes from its own data to any other.
 FIXED = {"name", "reader", "image_size", "augment", "mix"}
@@ -28,24 +32,28 @@ KEPT = ("image_size", "batch_size", "cache")
 
 
 def data_config(
-    config: DictConfig, name: str | None, overrides: Sequence[str], conf: Path
+    network: Network, name: str | None, overrides: Sequence[str], confs: Sequence[Path]
 ) -> DictConfig:
     """A run's config with the data to measure on.
 
     Args:
-        config: The run's resolved config.
+        network: The run's network, with its resolved config.
         name: An option of the config group `data`, one of the sources that the network learnt from,
             or a list of data sets; None or the run's own keep its data.
         overrides: `data.<key>=<value>` words.
-        conf: The folder of the configs.
+        confs: The folder of the configs, and those of the user's own.
 
     Raises:
-        MtlfaceError: There is no such data, or it has no such key.
+        MtlfaceError: There is no such data, it has no such key, or the run's own data is read by a
+            module that is neither the user's own nor trusted.
     """
+    config = network.config
     sections = source_sections(config.data)
     joined = "reader" not in config.data
     if name is not None and name != config.data.name and not (joined and name in sections):
-        return _composed(config, name, overrides, conf)
+        return _composed(config, name, overrides, confs)
+    data: Any = OmegaConf.to_container(config.data, resolve=True)
+    check_readers(data, network.trusted)
     changed = config.copy()
     if joined and name in sections:
         changed.data.update({"name": name, "mix": "proportional"})
@@ -71,21 +79,26 @@ def data_config(
     return changed
 
 
-def _composed(config: DictConfig, name: str, overrides: Sequence[str], conf: Path) -> DictConfig:
-    known = sorted(path.stem for path in (conf / "data").glob("[!_]*.yaml"))
+def _composed(
+    config: DictConfig, name: str, overrides: Sequence[str], confs: Sequence[Path]
+) -> DictConfig:
+    files = {path.stem: path for conf in confs for path in (conf / "data").glob("[!_]*.yaml")}
+    known = sorted(files)
     for chosen in filter(None, re.split(r"[\[\], ]+", name)):
         if chosen not in known:
             raise MtlfaceError(
                 f"data={chosen} is not known; expected one of {', '.join(known)}."
-                f"{did_you_mean(chosen, known)}"
+                f"{did_you_mean(chosen, known)} A config of your own is found in its folder: "
+                "--config-dir=…."
             )
     # A network of several sources knows people with their source's name: it is measured on a join.
     joined = "reader" not in config.data and not name.startswith("[")
-    choice = f"data=[{name}]" if joined and _has_reader(conf, name) else f"data={name}"
+    choice = f"data=[{name}]" if joined and _has_reader(files[name]) else f"data={name}"
+    words = [*with_joined_data([choice]), *overrides, *search_path(confs[1:])]
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
-            other = compose("train", [*with_joined_data([choice]), *overrides])
+        with initialize_config_dir(str(confs[0].absolute()), version_base="1.3"):
+            other = compose("train", words)
             OmegaConf.resolve(other.data)
     except (HydraException, OmegaConfBaseException) as error:
         raise MtlfaceError(f"data={name}: {str(error).splitlines()[0]}") from error
@@ -100,9 +113,9 @@ def _composed(config: DictConfig, name: str, overrides: Sequence[str], conf: Pat
     return changed
 
 
-def _has_reader(conf: Path, name: str) -> bool:
+def _has_reader(path: Path) -> bool:
     """Whether an option of `data` is one data set and not a join."""
-    found = OmegaConf.load(conf / "data" / f"{name}.yaml")
+    found = OmegaConf.load(path)
     return isinstance(found, DictConfig) and "reader" in found
 
 

@@ -61,7 +61,7 @@ class Predictor:
             raise MtlfaceError(f"batch_size={batch_size}; expected a positive number.")
         self.network, self.batch_size = network, batch_size
         self.by_face = crop == "detect"
-        self._cut = cutter(crop, network.config, detector, min_score)
+        self._cut = cutter(crop, network.config, detector, min_score, network.trusted)
         self._settings = Settings(crop, detector, batch_size, min_score)
         self._others: dict[Settings, Predictor] = {}
         black = np.zeros((*network.frame, 3), dtype=np.uint8)

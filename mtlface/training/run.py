@@ -29,11 +29,13 @@ from mtlface.training.identity import RunId
 from mtlface.training.mishaps import explained
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.outputs import show_results
+from mtlface.training.own_runs import remember
 from mtlface.training.ranks import is_first_rank, leave_group
 from mtlface.training.record import record
 from mtlface.training.result import read_result, write_result
 from mtlface.training.run_folder import RunFolder, find_resume
 from mtlface.training.selection import check_skill, constant_losses
+from mtlface.training.trusted import foreign_sections
 from mtlface.training.used_data import write_used_data
 
 log = logging.getLogger(__name__)
@@ -97,11 +99,13 @@ def _run(
     constants = constant_losses(module, train, val, datamodule.evaluation_batch_size)
     check_skill(module.loss_names, constants, module.monitor)
     module.constant_losses.copy_(constants)
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
     if is_first_rank():
+        remember(foreign_sections(config))
         write_text(files.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         write_used_data(datamodule.table, files.path)
     extra = {
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": config,
         "labels": labels.to_dict(),
         "arm": cfg.arm,
         "identity": run_id.fingerprint,

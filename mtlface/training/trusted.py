@@ -2,17 +2,20 @@
 
 A config names Python objects by `_target_`, and building one calls it. Here every target is looked
 up in modules that are named below, by a plain name, before anything of the config is imported or
-called; whatever is not found is refused.
+called; whatever is not found is refused, unless it is one of the user's own runs (see
+`mtlface.training.own_runs`) or of a package that the user names.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mtlface.errors import MtlfaceError, how_to_install
+from mtlface.training.own_runs import Section, is_own
 
 # Modules whose public names (`__all__`) may all be targets.
 EXPORTING = ("mtlface.balancing", "mtlface.models", "mtlface.tasks", "mtlface.training")
@@ -33,7 +36,8 @@ PLACES = {
     "data": "mtlface.data.datamodule.FaceDataModule",
 }
 READER = re.compile(r"mtlface\.data\.[a-z_]+")
-READER_PLACE = re.compile(r"data\.(\w+\.)?reader")  # of the data set, or of one that is joined
+# The reader of the data set or of one that is joined, and all that is in it.
+READER_PLACE = re.compile(r"data\.([^.]+\.)?reader(?![^.\[])")
 
 DIRECTIVES = {"_target_": str, "_partial_": bool}
 SCHEMA: dict[str, type | tuple[type, ...]] = {
@@ -47,6 +51,7 @@ SCHEMA: dict[str, type | tuple[type, ...]] = {
 }
 """What every config has; it may have more."""
 
+CAUTION = "Use checkpoints of mtlface from people whom you trust."
 MAX_DEPTH = 16
 MAX_VALUES = 100_000
 MAX_SIDE = 8192  # px
@@ -54,6 +59,8 @@ MAX_SIDE = 8192  # px
 
 def check_config(config: Any, trusted: Sequence[str] = ()) -> None:
     """Checks a resolved config of plain data, without importing or calling anything that it names.
+
+    The readers in it are checked by `check_readers`: a network is built without them.
 
     Args:
         config: What a checkpoint holds.
@@ -76,12 +83,53 @@ def check_config(config: Any, trusted: Sequence[str] = ()) -> None:
             raise _refused(f"'{part}' names no _target_")
     if not config["tasks"]:
         raise _refused("it has no tasks")
-    for place, target in _targets(config, ""):
-        if not is_allowed(target, place, trusted):
-            raise _refused(
-                f"{place}._target_ is {_shown(target)}, which is not one of the objects that a "
-                f"checkpoint may name"
-            )
+    for place, section in _sections(config, ""):
+        if not READER_PLACE.match(place):
+            _check_section(place, section, trusted)
+
+
+def check_readers(data: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:
+    """Checks the readers in a config's plain `data`, before any of them is imported or built.
+
+    Raises:
+        MtlfaceError: One is not mtlface's, nor the user's own, nor of a trusted package.
+    """
+    for place, section in _sections({"data": data}, ""):
+        if READER_PLACE.match(place):
+            _check_section(place, section, trusted)
+
+
+def may_name(place: str, section: Mapping[str, Any], trusted: Sequence[str] = ()) -> bool:
+    """Whether what a section names may be imported: mtlface's, the user's own or trusted."""
+    return is_allowed(section["_target_"], place, trusted) or is_own(place, section)
+
+
+def foreign_sections(config: Mapping[str, Any]) -> Iterator[Section]:
+    """The sections of a config that name something outside of mtlface's list, with their places."""
+    for place, section in _sections(config, ""):
+        if not is_allowed(section["_target_"], place):
+            yield place, section
+
+
+def _check_section(place: str, section: Mapping[str, Any], trusted: Sequence[str]) -> None:
+    if not may_name(place, section, trusted):
+        target = section["_target_"]
+        raise _refused(
+            f"{place}._target_ is {_shown(target)}, which is not one of the objects that a "
+            "checkpoint may name",
+            _how_to_trust(target),
+        )
+
+
+def _how_to_trust(target: str) -> str:
+    """How to name a package of one's own; Python's own modules are never suggested."""
+    package = target.partition(".")[0]
+    if not package.isidentifier() or package in {*sys.stdlib_module_names, "mtlface", "torch"}:
+        return CAUTION
+    return (
+        f"If {package} is code of yours, or of people whom you trust, say trusted={package} and "
+        "start the command where Python finds it."
+    )
 
 
 def check_plain(value: Any, place: str = "") -> None:
@@ -164,25 +212,25 @@ def _located(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _targets(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _sections(value: Any, place: str) -> Iterator[Section]:
+    """Every section with a `_target_`, at whatever depth."""
     if isinstance(value, dict):
         if "_target_" in value:
-            yield place, value["_target_"]
+            yield place, value
         for key, item in value.items():
-            yield from _targets(item, f"{place}.{key}".lstrip("."))
+            yield from _sections(item, f"{place}.{key}".lstrip("."))
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            yield from _targets(item, f"{place}[{i}]")
+            yield from _sections(item, f"{place}[{i}]")
 
 
 def _is_side(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SIDE
 
 
-def _refused(reason: str) -> MtlfaceError:
+def _refused(reason: str, fix: str = CAUTION) -> MtlfaceError:
     return MtlfaceError(
-        f"The config in the checkpoint is refused, and nothing of it was run: {reason}. Use "
-        "checkpoints of mtlface from people whom you trust."
+        f"The config in the checkpoint is refused, and nothing of it was run: {reason}. {fix}"
     )
 
 

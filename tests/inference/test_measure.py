@@ -58,20 +58,20 @@ def test_each_folder_of_a_data_set_has_an_evaluation_of_its_own(
 
 
 def test_any_split_and_any_limit_of_the_own_data(network):
-    config = data_config(network.config, None, ["data.limit={train: 8}"], CONF)
+    config = data_config(network, None, ["data.limit={train: 8}"], [CONF])
     found = measure(network, config, "train")
     assert (found.split, found.n, len(found.predictions)) == ("train", 8, 8)
 
 
 def test_a_limit_on_what_is_measured_packs_no_more_than_that_needs(network):
-    config = data_config(network.config, None, ["data.limit={test: 3}"], CONF)
+    config = data_config(network, None, ["data.limit={test: 3}"], [CONF])
     found = measure(network, config)
     assert found.n == 3 and found.data["counts"] == {"train": 16, "val": 1, "test": 3}
 
 
 def test_other_data_skips_the_tasks_that_it_cannot_test_by_name(network, cache):
     words = ["data.source=demo", "data.limit={train: 6, val: 2, test: 40}", f"data.cache={cache}"]
-    found = measure(network, data_config(network.config, "agegender", words, CONF))
+    found = measure(network, data_config(network, "agegender", words, [CONF]))
     assert set(found.skipped) == {"landmarks"} and set(found.primary) == {"gender"}
     assert found.data["name"] == "agegender" and found.n == 40
     assert sum(found.group_sizes["age_group"].values()) == 40
@@ -92,7 +92,7 @@ def test_other_data_skips_the_tasks_that_it_cannot_test_by_name(network, cache):
 )
 def test_unknown_data_or_keys_are_one_clear_error(network, name, words, message):
     with pytest.raises(MtlfaceError, match=message):
-        data_config(network.config, name, words, CONF)
+        data_config(network, name, words, [CONF])
 
 
 class _Task:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from mtlface.data.schema import Labels
 from mtlface.door import config_folder
@@ -24,7 +25,7 @@ from mtlface.training.checkpoint import EXTRA, load_checkpoint
 from mtlface.training.evaluation import predict_split, prediction_table
 from mtlface.training.network import load_network
 from mtlface.training.run import run
-from mtlface.training.trusted import is_allowed
+from mtlface.training.trusted import check_readers, is_allowed
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ def refused(checkpoint, config, tmp_path):
         path = tmp_path / "strange.ckpt"
         torch.save(checkpoint, path)
         with pytest.raises(MtlfaceError, match=match):
-            load_network(path)
+            _, found, _ = load_network(path)
+            check_readers(OmegaConf.to_container(found.data))  # as whoever builds the data does
 
     return by_network
 
