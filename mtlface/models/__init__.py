@@ -2,7 +2,7 @@
 
 from mtlface.models.backbone import Backbone, untracked_batchnorm
 from mtlface.models.finetune import freeze, unfreeze
-from mtlface.models.heads import linear_head, mlp_head, no_head
+from mtlface.models.heads import coral_head, linear_head, mlp_head, no_head
 from mtlface.models.pooling import pool_deterministically
 from mtlface.models.registry import torchvision_backbone
 from mtlface.models.scratch import cnn3, cnn3_bn, cnn4_bn, cnn9
@@ -14,6 +14,7 @@ __all__ = [
     "cnn3_bn",
     "cnn4_bn",
     "cnn9",
+    "coral_head",
     "freeze",
     "linear_head",
     "mlp_head",

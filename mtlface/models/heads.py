@@ -1,6 +1,7 @@
 """Heads: from shared features to one task's output."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def linear_head(in_features: int, out_features: int) -> nn.Module:
@@ -23,6 +24,32 @@ def mlp_head(
     if dropout > 0:
         layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(hidden, out_features))
+
+
+class SharedScore(nn.Linear):
+    """One score of the features and a bias for each output, which begin in falling order.
+
+    The last layer of CORAL (Cao et al. 2020, Theorem 1): the outputs keep the order of the biases,
+    whatever the image. A linear layer, so that `start_at_mean` finds it as any other.
+
+    Args:
+        in_features: Width of the features.
+        out_features: How many outputs.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, 1)
+        self.out_features = out_features
+        self.bias = nn.Parameter(torch.arange(out_features, 0, -1) / out_features)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Features (B, in_features) to outputs (B, out_features)."""
+        return nn.functional.linear(input, self.weight) + self.bias
+
+
+def coral_head(in_features: int, out_features: int) -> nn.Module:
+    """One score and a bias for each output: (B, in_features) to (B, out_features)."""
+    return SharedScore(in_features, out_features)
 
 
 def no_head(in_features: int, out_features: int) -> nn.Module:

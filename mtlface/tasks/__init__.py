@@ -2,6 +2,14 @@
 
 from mtlface.tasks.binary import BinaryTask
 from mtlface.tasks.category import CategoryTask
+from mtlface.tasks.distribution import DistributionTask
+from mtlface.tasks.distributions import (
+    Coral,
+    Corn,
+    CrossEntropy,
+    LabelDistribution,
+    MeanVariance,
+)
 from mtlface.tasks.identity import IdentityTask
 from mtlface.tasks.landmarks import LandmarkTask
 from mtlface.tasks.losses import WingLoss
@@ -13,8 +21,14 @@ from mtlface.tasks.task import Task
 __all__ = [
     "BinaryTask",
     "CategoryTask",
+    "Coral",
+    "Corn",
+    "CrossEntropy",
+    "DistributionTask",
     "IdentityTask",
+    "LabelDistribution",
     "LandmarkTask",
+    "MeanVariance",
     "MultilabelTask",
     "NumberTask",
     "Score",

@@ -88,6 +88,26 @@ class _PictureMean(Metric):
         return total / self.count
 
 
+class LogLikelihood(_PictureMean):
+    """NLL: the mean over images of −ln p of the true value."""
+
+    higher_is_better = False
+
+    def update(self, probability: Tensor) -> None:
+        """Adds the probabilities (B,) of the true values; NaN is a missing label."""
+        self._add(-probability.clamp(min=1e-12).log())
+
+
+class RankConsistency(_PictureMean):
+    """The share of images whose P(y > k) never rise with k, as those of any distribution."""
+
+    higher_is_better = True
+
+    def update(self, exceedance: Tensor) -> None:
+        """Adds P(y > k), (B, K − 1), of labelled images."""
+        self._add((exceedance.diff(dim=1) <= 1e-6).all(dim=1).float())
+
+
 class NormalizedMeanError(_PictureMean):
     """NME: the mean over pictures of the mean point error, divided by a length of the picture.
 

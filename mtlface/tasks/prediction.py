@@ -19,12 +19,14 @@ class Prediction:
     Attributes:
         words: The answer as people say it; empty where it is only drawn.
         probability: How likely the network holds this answer, 0..1; None where it does not say.
+        std: The standard deviation of the answer, in its own unit; None where it does not say.
         points: Where to draw, (K, 2), x and y in pixels of the image on disk, NaN where there is no
             point; None where there is nothing to draw.
     """
 
     words: str = ""
     probability: float | None = None
+    std: float | None = None
     points: NDArray[np.float64] | None = None
 
 

@@ -176,7 +176,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
     def spread(self, batch: Batch) -> Tensor:
         """How far the targets lie around `constant`, in the units of the outputs: (outputs,).
 
-        1 for logits, and for whatever has no unit of its own.
+        Or (1,) for all of them: 1 for logits, and for whatever has no unit of its own.
 
         Args:
             batch: The labels and sizes of the whole training split.

@@ -151,11 +151,14 @@ def test_unknown_input_and_missing_result(trained, tmp_path):
     assert open_network(moved, "cpu").run_folder == tmp_path
 
 
-@pytest.mark.parametrize("identity", ["identity", "identity_arcface"])
-def test_every_kind_of_task_is_described_and_exported_for_any_batch(composed, identity):
+@pytest.mark.parametrize(
+    ("identity", "age"),
+    [("identity", "age"), ("identity_arcface", "age_corn"), ("identity", "age_coral")],
+)
+def test_every_kind_of_task_is_described_and_exported_for_any_batch(composed, identity, age):
     if identity != "identity":
         pytest.importorskip("pytorch_metric_learning")
-    config = composed("experiment=tiny", f"task=[gender_ce,landmarks,attributes,age,{identity}]")
+    config = composed("experiment=tiny", f"task=[gender_ce,landmarks,attributes,{age},{identity}]")
     config.tasks.landmarks.loss_size = [178, 218]
     labels = Labels(
         [
@@ -179,6 +182,8 @@ def test_every_kind_of_task_is_described_and_exported_for_any_batch(composed, id
         for name, task in module.tasks.items():
             output = module(images)[name]
             columns |= task.columns(output, torch.tensor([[178.0, 218.0]]).expand(5, 2))
+    if age != "age":
+        assert answers["age_probabilities"].sum(dim=1).tolist() == pytest.approx([1] * 5, abs=1e-4)
     for name, meaning in meanings.items():
         assert ["batch", *answers[name].shape[1:]] == meaning["shape"]
     for ours, theirs in [

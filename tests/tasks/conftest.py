@@ -18,7 +18,7 @@ def built() -> Callable[..., Task]:
     def of(kind: type[Task], label: Label, loss: nn.Module, **settings) -> Task:
         torch.manual_seed(0)
         known = {"labels": Labels([label]), "in_features": 4, "frame": FRAME, "head": linear_head}
-        return kind(name="task", label=label.name, loss=loss, **known, **settings)
+        return kind(name="task", label=label.name, loss=loss, **{**known, **settings})
 
     return of
 
