@@ -1,4 +1,4 @@
-"""Every head for ages from the command that trains it to the files of export, predict and compare."""
+"""Every head for ages, from the command that trains it to the files of export and compare."""
 
 import json
 
