@@ -14,6 +14,10 @@ Keys:
   detector=…       yunet | centerface | a model file; default: the one that is in the cache, else
                    YuNet is downloaded (0.2 MB)
   min_score=…      the score from which on something is a face (YuNet 0.8, CenterFace 0.5)
+  mc_samples=0     draws of the network's dropout, such as 30, that answer together; a column
+                   age_std, … for each number
+  coverage=…       0.8 | 0.9 | 0.95 | 0.99: also the region that holds the truth that often, as
+                   validation says: age_low, age_high, gender_set, landmarks_radius
   batch_size=64    pictures at a time
   device=auto      auto | cpu | cuda | cuda:<n>
   trusted=…        packages of others whose objects the checkpoint may name: a,b
@@ -56,6 +60,8 @@ class Options:
     crop: str = "none"
     detector: str | None = None
     min_score: float | None = None
+    mc_samples: int = 0
+    coverage: float | None = None
     batch_size: int = 64
     device: str = "auto"
     trusted: str = ""
@@ -91,7 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = _output(options, kind)
     network = open_network(str(options.checkpoint), options.device, names(options.trusted))
     predictor = Predictor(
-        network, options.crop, options.detector, options.batch_size, options.min_score
+        network,
+        options.crop,
+        options.detector,
+        options.batch_size,
+        options.min_score,
+        options.mc_samples,
+        options.coverage,
     )
     rows, failed = write_predictions(predictor, images, output, kind, options.annotate)
     print(f"{rows:,} rows: {output}")

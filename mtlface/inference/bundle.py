@@ -119,6 +119,7 @@ def describe(network: Network, dtype: str = "uint8") -> dict[str, Any]:
             for name, meaning in described_all(network.module.tasks).items()
         ],
         "labels": network.labels.to_dict(),
+        "conformal": network.conformal(),
     }
 
 

@@ -14,6 +14,7 @@ from mtlface.errors import MtlfaceError
 from mtlface.inference.bundle_reader import WEIGHTS, is_bundle, read_bundle
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.network import load_network, network_of
+from mtlface.training.result import read_json
 
 BEST = Path("checkpoints") / "best.ckpt"
 
@@ -49,6 +50,23 @@ class Network:
         """The run folder, or where the file lies that is in none."""
         folder = self.checkpoint.absolute().parent
         return folder.parent if folder.name == BEST.parent.name else folder
+
+    def conformal(self) -> dict[str, dict[str, float]]:
+        """By task and level of coverage the quantile that validation gave; empty if unknown."""
+        bundle = self.checkpoint.name == WEIGHTS
+        path = self.run_folder / ("labels.json" if bundle else "result.json")
+        try:
+            known = read_json(path)["conformal"]
+            found = {
+                str(task): {
+                    str(level): float(quantile)
+                    for level, quantile in of.get("quantiles", of).items()
+                }
+                for task, of in known.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+        return {task: found[task] for task in self.module.tasks if task in found}
 
 
 def open_network(

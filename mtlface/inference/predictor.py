@@ -14,9 +14,11 @@ from PIL import Image
 from mtlface.errors import MtlfaceError
 from mtlface.inference.crops import cutter
 from mtlface.inference.images import list_images
+from mtlface.inference.members import check_samples, dropout_drawn
 from mtlface.inference.network import Network
 from mtlface.inference.piece import Piece
 from mtlface.inference.prepare import Prepared, Source, prepare_all
+from mtlface.inference.uncertainty import spreads
 
 BATCH_SIZE = 64
 BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
@@ -30,6 +32,8 @@ class Settings(NamedTuple):
     detector: str | None
     batch_size: int
     min_score: float | None
+    mc_samples: int = 0
+    coverage: float | None = None
 
 
 class Predictor:
@@ -44,9 +48,14 @@ class Predictor:
         min_score: For `detect`: the score from which on something is a face; None: the
             detector's own, 0.8 for YuNet and 0.5 for CenterFace.
         batch_size: Pieces at a time.
+        mc_samples: Draws of the network's dropout that answer together, with a `…_std` for each
+            number; 0 for none.
+        coverage: Also say regions that hold the truth for this share of images like those of
+            validation (`age_low`, `age_high`, `gender_set`, `landmarks_radius`); None: no regions.
 
     Raises:
-        MtlfaceError: The crop is unknown, there is no detector, or the batch size is not positive.
+        MtlfaceError: The crop is unknown, there is no detector, the batch size is not positive, the
+            network has no dropout, or its run does not say the regions of this coverage.
     """
 
     def __init__(
@@ -56,13 +65,17 @@ class Predictor:
         detector: str | None = None,
         batch_size: int = BATCH_SIZE,
         min_score: float | None = None,
+        mc_samples: int = 0,
+        coverage: float | None = None,
     ) -> None:
         if batch_size < 1:
             raise MtlfaceError(f"batch_size={batch_size}; expected a positive number.")
+        check_samples(mc_samples)
         self.network, self.batch_size = network, batch_size
+        self._quantiles = {} if coverage is None else quantiles_of(network, coverage)
         self.by_face = crop == "detect"
         self._cut = cutter(crop, network.config, detector, min_score, network.trusted)
-        self._settings = Settings(crop, detector, batch_size, min_score)
+        self._settings = Settings(crop, detector, batch_size, min_score, mc_samples, coverage)
         self._others: dict[Settings, Predictor] = {}
         black = np.zeros((*network.frame, 3), dtype=np.uint8)
         self._empty = self._answers([Piece(black, network.frame[::-1])]).iloc[:0]
@@ -112,7 +125,14 @@ class Predictor:
             detector = own.detector if detector is None else detector
             min_score = own.min_score if min_score is None else min_score
         size = own.batch_size if batch_size is None else batch_size
-        chosen = Settings(own.crop if crop is None else crop, detector, size, min_score)
+        chosen = Settings(
+            own.crop if crop is None else crop,
+            detector,
+            size,
+            min_score,
+            own.mc_samples,
+            own.coverage,
+        )
         if chosen == self._settings:
             return self
         if chosen not in self._others:
@@ -169,14 +189,52 @@ class Predictor:
         # One copy; the channels lie last in memory and first in the shape, as in training.
         pixels = torch.from_numpy(np.stack([piece.pixels for piece in pieces])).permute(0, 3, 1, 2)
         size = torch.tensor([piece.size for piece in pieces], dtype=torch.float32)
-        outputs = self.network.module(pixels.to(self.network.device))
+        members = list(self._members(pixels.to(self.network.device)))
         columns: dict[str, np.ndarray] = {}
         for name, task in self.network.module.tasks.items():
-            answer = task.columns(outputs[name].float().cpu(), size)
+            outputs = [member[name].float().cpu() for member in members]
+            output = outputs[0] if len(outputs) == 1 else task.combined(torch.stack(outputs))
+            answer = task.columns(output, size)
+            if len(outputs) > 1:
+                answer |= spreads(task, outputs, size, answer)
+            if name in self._quantiles:
+                answer |= task.region(output, size, self._quantiles[name])[0]
             if self._cut is not None:
                 answer = task.moved(answer, np.stack([piece.to_picture for piece in pieces]))
             columns |= answer
         return columns
+
+    def _members(self, pixels: torch.Tensor) -> Iterator[dict[str, torch.Tensor]]:
+        """The network's raw outputs, or those of each draw of its dropout."""
+        module, samples = self.network.module, self._settings.mc_samples
+        if not samples:
+            yield module(pixels)
+        for sample in range(samples):
+            with dropout_drawn(module, sample):
+                yield module(pixels)
+
+
+def quantiles_of(network: Network, coverage: float) -> dict[str, float]:
+    """By task how far off the truth is in this share of validation images.
+
+    Raises:
+        MtlfaceError: The run does not say so.
+    """
+    known = network.conformal()
+    found = {task: of[str(coverage)] for task, of in known.items() if str(coverage) in of}
+    if not found:
+        levels = sorted({level for of in known.values() for level in of})
+        raise MtlfaceError(
+            f"coverage={coverage:g}: {network.run_folder} "
+            + (
+                f"has the regions of {', '.join(levels)}. Take one of these."
+                if levels
+                else "does not say how far off its answers are on validation images: its "
+                "result.json is missing, or of an older version. python -m mtlface.evaluate "
+                "calibrates on data that you give."
+            )
+        )
+    return found
 
 
 def _face(number: int, piece: Piece | None) -> tuple[float | None, ...]:

@@ -4,9 +4,16 @@ import torch
 from torch import Tensor, nn
 
 
-def linear_head(in_features: int, out_features: int) -> nn.Module:
-    """One linear layer: (B, in_features) to (B, out_features)."""
-    return nn.Linear(in_features, out_features)
+def linear_head(in_features: int, out_features: int, dropout: float = 0.0) -> nn.Module:
+    """One linear layer: (B, in_features) to (B, out_features).
+
+    Args:
+        in_features: Width of the backbone's features.
+        out_features: Width of the output.
+        dropout: Probability of dropping a feature in training.
+    """
+    layer = nn.Linear(in_features, out_features)
+    return nn.Sequential(nn.Dropout(dropout), layer) if dropout > 0 else layer
 
 
 def mlp_head(

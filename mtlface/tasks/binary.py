@@ -24,8 +24,14 @@ from mtlface.tasks.auroc import CODES, DefinedAUROC
 from mtlface.tasks.class_weights import class_weights as weights_of
 from mtlface.tasks.evidence import Evidence, Rankings, confusion
 from mtlface.tasks.metrics import without_zero_by_zero
-from mtlface.tasks.prediction import Prediction, Remark, class_prediction, class_remarks
-from mtlface.tasks.task import Batch, Task, names_of, where_labelled
+from mtlface.tasks.prediction import (
+    Prediction,
+    Remark,
+    class_prediction,
+    class_remarks,
+    sets_of,
+)
+from mtlface.tasks.task import Batch, Task, names_of, unlikeliness, where_labelled
 
 
 class BinaryTask(Task[Binary]):
@@ -119,6 +125,34 @@ class BinaryTask(Task[Binary]):
     def error(self, output: Tensor, batch: Batch) -> Tensor:
         target = batch[self.label.name]
         return where_labelled((self.logit(output) > 0).long() != target, target >= 0)
+
+    @override
+    def combined(self, outputs: Tensor) -> Tensor:
+        members = torch.stack([self.logit(output) for output in outputs])
+        # In float64, and with both sides, or sure members would be infinitely sure together.
+        yes, no = (side.double().sigmoid().mean(dim=0) for side in (members, -members))
+        logit = (yes.log() - no.log()).float()
+        return torch.stack((-logit / 2, logit / 2), dim=1) if self.logits == 2 else logit[:, None]
+
+    @override
+    def probabilities(self, output: Tensor) -> Tensor:
+        logit = self.logit(output)
+        return torch.stack(((-logit).sigmoid(), logit.sigmoid()), dim=1)
+
+    @override
+    def doubt(self, output: Tensor) -> Tensor:
+        return (-self.logit(output).abs()).sigmoid()
+
+    @override
+    def nonconformity(self, output: Tensor, batch: Batch) -> Tensor:
+        return unlikeliness(self.probabilities(output), self.positions(batch))
+
+    @override
+    def region(
+        self, output: Tensor, size: Tensor, quantile: float
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        found = sets_of(self.label.classes, self.probabilities(output).cpu().numpy(), quantile)
+        return {f"{self.label.name}_set": found[0]}, found[1]
 
     @property
     @override

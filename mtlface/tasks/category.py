@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,8 +23,15 @@ from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import CODES
 from mtlface.tasks.class_weights import class_weights as weights_of
 from mtlface.tasks.evidence import Evidence, confusion
-from mtlface.tasks.prediction import TRUE, Prediction, Remark, class_prediction, class_remarks
-from mtlface.tasks.task import Batch, Task, names_of, where_labelled
+from mtlface.tasks.prediction import (
+    TRUE,
+    Prediction,
+    Remark,
+    class_prediction,
+    class_remarks,
+    sets_of,
+)
+from mtlface.tasks.task import Batch, Task, names_of, unlikeliness, where_labelled
 
 BINS = 15  # of the calibration error
 
@@ -135,6 +143,31 @@ class CategoryTask(Task[Category]):
     def error(self, output: Tensor, batch: Batch) -> Tensor:
         target = batch[self.label.name]
         return where_labelled(self.logits(output).argmax(dim=1) != target, target >= 0)
+
+    @override
+    def combined(self, outputs: Tensor) -> Tensor:
+        logits = torch.stack([self.logits(output) for output in outputs])
+        likely = logits.double().log_softmax(dim=2)
+        return (likely.logsumexp(dim=0) - math.log(len(outputs))).float()
+
+    @override
+    def probabilities(self, output: Tensor) -> Tensor:
+        return self.logits(output).softmax(dim=1)
+
+    @override
+    def doubt(self, output: Tensor) -> Tensor:
+        return 1 - self.probabilities(output).max(dim=1).values
+
+    @override
+    def nonconformity(self, output: Tensor, batch: Batch) -> Tensor:
+        return unlikeliness(self.probabilities(output), self.positions(batch))
+
+    @override
+    def region(
+        self, output: Tensor, size: Tensor, quantile: float
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        found = sets_of(self.label.classes, self.probabilities(output).cpu().numpy(), quantile)
+        return {f"{self.label.name}_set": found[0]}, found[1]
 
     @property
     @override

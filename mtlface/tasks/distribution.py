@@ -123,6 +123,23 @@ class DistributionTask(NumberTask):
         return torch.ones(1, device=batch[self.label.name].device)  # logits
 
     @override
+    def combined(self, outputs: Tensor) -> Tensor:
+        return self.distribution.combined(outputs.float())
+
+    @override
+    def probabilities(self, output: Tensor) -> Tensor:
+        return self.distribution.probabilities(output)
+
+    @override
+    def positions(self, batch: Batch) -> Tensor:
+        target, known = self._positions(batch)
+        return torch.where(known, target.round().long(), -1)
+
+    @override
+    def doubt(self, output: Tensor) -> Tensor:
+        return self.std(output)
+
+    @override
     def columns(self, output: Tensor, size: Tensor) -> dict[str, np.ndarray]:
         return {
             **super().columns(output, size),

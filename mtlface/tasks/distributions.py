@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+TINY = 1e-30  # of a probability whose logarithm is taken
 RAREST = 1e-4  # of a share that a constant predictor's logit is taken of
 
 
@@ -50,6 +51,11 @@ class Distribution(nn.Module, ABC):
     def position(self, output: Tensor) -> Tensor:
         """Raw outputs (B, outputs) to the value that is said, as a position, float (B,)."""
         return expectation(self.probabilities(output))
+
+    def combined(self, outputs: Tensor) -> Tensor:
+        """Raw outputs (B, outputs) of the mean of M distributions, (M, B, outputs)."""
+        likely = outputs.double().log_softmax(dim=2)
+        return (likely.logsumexp(dim=0) - math.log(len(outputs))).float()
 
     def exceedance(self, output: Tensor) -> Tensor:
         """Raw outputs (B, outputs) to P(y > k) for k = 0 … K − 2, (B, K − 1)."""
@@ -174,6 +180,11 @@ class Coral(Distribution):
         return losses, None
 
     @override
+    def combined(self, outputs: Tensor) -> Tensor:
+        yes, no = (side.double().sigmoid().mean(dim=0) for side in (outputs, -outputs))
+        return (yes.log() - no.log()).float()
+
+    @override
     def exceedance(self, output: Tensor) -> Tensor:
         return output.float().sigmoid()
 
@@ -209,6 +220,13 @@ class Corn(Coral):
             output.float(), levels.float(), reduction="none"
         )
         return losses, asked(levels)
+
+    @override
+    def combined(self, outputs: Tensor) -> Tensor:
+        # The members' P(y > k), averaged, as conditional probabilities again.
+        exceeded = functional.logsigmoid(outputs.double()).cumsum(dim=2).exp().mean(dim=0)
+        before = functional.pad(exceeded[:, :-1], (1, 0), value=1.0)
+        return (exceeded.clamp(min=TINY).log() - (before - exceeded).clamp(min=TINY).log()).float()
 
     @override
     def exceedance(self, output: Tensor) -> Tensor:

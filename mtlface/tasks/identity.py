@@ -108,6 +108,12 @@ class IdentityTask(CategoryTask):
         return self.split(output)[0]
 
     @override
+    def combined(self, outputs: Tensor) -> Tensor:
+        embeddings = torch.stack([self.split(output)[1] for output in outputs]).float()
+        together = functional.normalize(embeddings, dim=2).mean(dim=0)
+        return torch.cat((super().combined(outputs), together), dim=1)
+
+    @override
     def elements(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         if self.margin is None:
             return super().elements(output, batch)

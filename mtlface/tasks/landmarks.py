@@ -207,6 +207,24 @@ class LandmarkTask(Task[Points]):
             return picture_nme(*self._by_image(shares, truth, size), 1.0)
         return picture_nme(self._on_disk(shares, size), self._on_disk(truth, size), self.eyes)
 
+    @override
+    def nonconformity(self, output: Tensor, batch: Batch) -> Tensor:
+        """The largest distance of a point from the true one, in sides √(width · height)."""
+        sides = batch["size"].float()
+        away = (self.shares(output) - self.true_shares(batch)) * sides[:, None]
+        distance = torch.linalg.vector_norm(away, dim=2)
+        furthest = torch.where(distance.isnan(), -torch.inf, distance).max(dim=1).values
+        known = distance.isfinite().any(dim=1)
+        return torch.where(known, furthest / sides.prod(dim=1).sqrt(), torch.nan)
+
+    @override
+    def region(
+        self, output: Tensor, size: Tensor, quantile: float
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """A radius around each point, in pixels of the image on disk."""
+        radius = quantile * size.float().prod(dim=1).sqrt().cpu().numpy()
+        return {f"{self.label.name}_radius": radius}, radius
+
     @property
     @override
     def prediction_columns(self) -> tuple[str, ...]:
@@ -231,7 +249,11 @@ class LandmarkTask(Task[Points]):
         points = flat.reshape(len(flat), -1, 2)
         moved = points @ affine[:, :, :2].transpose(0, 2, 1) + affine[:, None, :, 2]
         moved = moved.astype(np.float32).reshape(len(flat), -1)
-        return columns | {name: moved[:, k] for k, name in enumerate(self.label.columns)}
+        found = columns | {name: moved[:, k] for k, name in enumerate(self.label.columns)}
+        if (radius := f"{self.label.name}_radius") in columns:
+            scale = np.abs(np.linalg.det(affine[:, :, :2])) ** 0.5
+            found[radius] = columns[radius] * scale
+        return found
 
     @override
     def exported(self, output: Tensor) -> dict[str, Tensor]:

@@ -194,6 +194,11 @@ class MultilabelTask(Task[Multilabel]):
         wrong = ((output > 0).long() != target).float()
         return torch.where(target >= 0, wrong, torch.nan).nanmean(dim=1)
 
+    @override
+    def combined(self, outputs: Tensor) -> Tensor:
+        yes, no = (side.double().sigmoid().mean(dim=0) for side in (outputs, -outputs))
+        return (yes.log() - no.log()).float()
+
     @property
     @override
     def prediction_columns(self) -> tuple[str, ...]:

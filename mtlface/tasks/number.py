@@ -77,6 +77,18 @@ class NumberTask(Task[Number]):
     def error(self, output: Tensor, batch: Batch) -> Tensor:
         return (self.value(output) - batch[self.label.name]).abs()
 
+    @override
+    def nonconformity(self, output: Tensor, batch: Batch) -> Tensor:
+        return self.error(output, batch)
+
+    @override
+    def region(
+        self, output: Tensor, size: Tensor, quantile: float
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        value = self.value(output).cpu().numpy()
+        low, high = ((value + side * quantile).clip(*self.label.bounds) for side in (-1, 1))
+        return {f"{self.label.name}_low": low, f"{self.label.name}_high": high}, high - low
+
     @property
     @override
     def prediction_columns(self) -> tuple[str, ...]:

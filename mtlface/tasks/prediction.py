@@ -57,6 +57,31 @@ def class_remarks(row: Mapping[str, Any], name: str, probability: float) -> list
     return [Remark(text if truth == found else f"{text}, is {truth}", truth == found)]
 
 
+def sets_of(
+    classes: Sequence[str], probability: NDArray[np.float32], quantile: float
+) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """The classes that a conformal set holds, and how many they are.
+
+    Args:
+        classes: Their names, K.
+        probability: Of each, (N, K).
+        quantile: A class belongs to the set if 1 − its probability is no larger.
+
+    Returns:
+        Names with `|` between them, the likeliest first, (N,), and their number, (N,).
+    """
+    inside = 1 - probability <= quantile
+    order = np.argsort(-probability, axis=1, kind="stable")
+    names = np.array(
+        [
+            "|".join(classes[k] for k in row if held[k])
+            for row, held in zip(order, inside, strict=True)
+        ],
+        dtype=object,
+    )
+    return names, inside.sum(axis=1)
+
+
 def points_of(row: Mapping[str, Any], columns: Sequence[str]) -> NDArray[np.float64]:
     """Points (K, 2) from the columns x, y, x, y, …; NaN where a cell is empty or absent."""
     cells = [row.get(column) for column in columns]

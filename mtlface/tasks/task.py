@@ -228,6 +228,52 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """
         return {}
 
+    def combined(self, outputs: Tensor) -> Tensor:
+        """The raw outputs (N, …) that stand for what several networks say together.
+
+        Args:
+            outputs: Raw outputs of M networks, or of M draws of dropout: (M, N, …).
+        """
+        return outputs.float().mean(dim=0)
+
+    def probabilities(self, output: Tensor) -> Tensor | None:
+        """The probability (N, K) of each value that the label can have; None if it gives none.
+
+        They follow from the output by way of logits: divided by a temperature, it gives softer
+        ones (Guo et al., ICML 2017).
+        """
+        return None
+
+    def positions(self, batch: Batch) -> Tensor:
+        """Which of the K values of `probabilities` is the true one, int64 (N,); −1 if missing."""
+        return batch[self.label.name]
+
+    def doubt(self, output: Tensor) -> Tensor | None:
+        """How unsure the network is of each answer, (N,), to sort by; None if it does not say."""
+        return None
+
+    def nonconformity(self, output: Tensor, batch: Batch) -> Tensor | None:
+        """How far off the truth is, (N,), NaN where missing: the score of conformal prediction.
+
+        None if the task has no region that a score stands for.
+        """
+        return None
+
+    def region(
+        self, output: Tensor, size: Tensor, quantile: float
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Everything that is no further off than a quantile of `nonconformity`.
+
+        Args:
+            output: Raw outputs (N, …).
+            size: As for `columns`.
+            quantile: The score up to which a value belongs to the region.
+
+        Returns:
+            Columns (N,) that say the region, and how large each is, (N,).
+        """
+        raise NotImplementedError
+
     @property
     @abstractmethod
     def prediction_columns(self) -> tuple[str, ...]:
@@ -331,6 +377,17 @@ def spread_around(centre: Tensor, targets: Tensor) -> Tensor:
     NaN targets are left out; 1 where none is left.
     """
     return (targets - centre).square().nanmean(dim=0).sqrt().nan_to_num(1.0)
+
+
+def unlikeliness(probability: Tensor, positions: Tensor) -> Tensor:
+    """1 − the probability of the true value, (N,); NaN where it is missing.
+
+    Args:
+        probability: Of each value, (N, K).
+        positions: Of the true one, int64 (N,), −1 where missing.
+    """
+    at_truth = probability.gather(1, positions.clamp(min=0)[:, None])[:, 0]
+    return torch.where(positions >= 0, 1 - at_truth, torch.nan)
 
 
 def where_labelled(values: Tensor, mask: Tensor) -> Tensor:

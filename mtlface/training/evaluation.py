@@ -36,17 +36,25 @@ class Predictions:
 
 @torch.inference_mode()
 def predict_split(
-    module: MultiTaskModule, split: Split, batch_size: int, device: torch.device
+    module: MultiTaskModule,
+    split: Split,
+    batch_size: int,
+    device: torch.device,
+    *,
+    evaluating: bool = True,
 ) -> Predictions:
     """Runs the network over a split in fp32, so that results do not depend on the precision.
 
     Args:
-        module: The network; it is left in eval mode on `device`.
+        module: The network; it is left on `device`, and in eval mode.
         split: The pictures.
         batch_size: Pictures at a time.
         device: Where to run.
+        evaluating: Whether to set eval mode; False leaves the layers in the modes they are in.
     """
-    module.eval().to(device)
+    module.to(device)
+    if evaluating:
+        module.eval()
     found: dict[str, list[Tensor]] = {name: [] for name in module.tasks}
     for positions in np.array_split(np.arange(len(split)), -(-len(split) // batch_size)):
         for name, output in module(split.batch(positions)["image"].to(device)).items():
@@ -133,12 +141,14 @@ class Evaluation:
         trivial: The same metrics of predictors that look at no picture.
         predictions: The test split's predictions, see `prediction_table`.
         sources: What is measured on the test images of each source, as of a run on it alone.
+        held_out: What the network says of the validation split.
     """
 
     metrics: dict[str, float]
     trivial: dict[str, float]
     predictions: pd.DataFrame
     sources: dict[str, SourceEvaluation]
+    held_out: Predictions
 
 
 def evaluate(
@@ -148,11 +158,13 @@ def evaluate(
     train, batch_size = datamodule.split("train"), datamodule.evaluation_batch_size
     metrics: dict[str, float] = {}
     trivial: dict[str, float] = {}
+    of_splits: dict[str, Predictions] = {}
     for name in ("val", "test"):
         split = datamodule.split(name)
-        found = predict_split(module, split, batch_size, device)
-        metrics |= _prefixed(name, score(module, found))
+        of_splits[name] = predict_split(module, split, batch_size, device)
+        metrics |= _prefixed(name, score(module, of_splits[name]))
         trivial |= _prefixed(name, score(module, constant_predictions(module, train, split)))
+    found = of_splits["test"]
     metrics |= _prefixed("test", score_groups(module, found, datamodule.table))
     if datamodule.mix is None:
         whole = SourceEvaluation(_of_test(metrics), _of_test(trivial))
@@ -163,7 +175,7 @@ def evaluate(
             for number, name in enumerate(datamodule.sources)
         }
     table = prediction_table(module, found, datamodule.table)
-    return Evaluation(metrics, trivial, table, sources)
+    return Evaluation(metrics, trivial, table, sources, of_splits["val"])
 
 
 def _on_source(

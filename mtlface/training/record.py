@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.training.callbacks import History
 from mtlface.training.clock import Clock
+from mtlface.training.conformal import conformal_quantiles
 from mtlface.training.evaluation import Evaluation
 from mtlface.training.identity import RunId
 from mtlface.training.module import MultiTaskModule
@@ -82,6 +83,7 @@ def record(
         "metrics": found.metrics | watch.averages(),
         "trivial": found.trivial,
         "balancing": watch.report,
+        "conformal": conformal_quantiles(module.tasks, found.held_out),
         "selection": {
             "monitor": module.monitor.name,
             "mode": module.monitor.mode,
