@@ -78,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse("evaluate", Options, rest, {})
     given_both = options.checkpoint is not None and options.ensemble is not None
     if given_both or (options.checkpoint is None and options.ensemble is None):
-        found = "both are given" if given_both else "checkpoint= is missing"
+        fault = "both are given" if given_both else "checkpoint= is missing"
         raise MtlfaceError(
-            f"{found}: evaluate takes checkpoint=outputs/…/seed=0, or ensemble=outputs/…/<arm>. "
+            f"{fault}: evaluate takes checkpoint=outputs/…/seed=0, or ensemble=outputs/…/<arm>. "
             "See python -m mtlface.evaluate --help."
         )
     from rich.console import Console
