@@ -13,7 +13,7 @@ A batch is a dictionary of tensors:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class Split:
         stored: For each row of the table, its row in the store.
         split: `train`, `val` or `test`.
         labels: The labels that a batch holds.
+        hidden: By label the rows of the split whose value is to be missing, bool (N,).
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Split:
         stored: np.ndarray,
         split: str,
         labels: Sequence[str],
+        hidden: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.rows = table.rows(split)
         self._stored = stored[self.rows]
@@ -66,6 +68,8 @@ class Split:
         self._missing = {"index": -1.0, "size": 1.0, "row": -1.0} | {
             n: table.labels[n].missing for n in labels
         }
+        for name, rows in (hidden or {}).items():
+            self._targets[name][rows] = self._missing[name]
 
     def __len__(self) -> int:
         return len(self.rows)

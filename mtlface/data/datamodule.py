@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ from mtlface.data.augment_device import DeviceAugment
 from mtlface.data.augment_draws import EpochDraws
 from mtlface.data.batch import Batch, Split, draw_key
 from mtlface.data.join import join, join_labels
+from mtlface.data.label_share import hidden_rows, known_rows
 from mtlface.data.loaders import DeviceLoader, worker_loader
 from mtlface.data.mix import MixedOrder, images_by_source, source_weights
 from mtlface.data.pixels import JoinedStore, PixelStore, open_store
@@ -88,6 +89,8 @@ class FaceDataModule(LightningDataModule):
         workers: Worker processes; by default one for each core, at most 16.
         max_bad_fraction: The share of unreadable pictures of a source above which the run stops.
         on_bad_image: `omit` leaves unreadable pictures out, by name and count; `raise` stops.
+        label_fraction: By label the share of its training values that are used, drawn by the seed;
+            all images stay, with their other labels.
     """
 
     def __init__(
@@ -105,13 +108,16 @@ class FaceDataModule(LightningDataModule):
         workers: int | None = None,
         max_bad_fraction: float = 0.01,
         on_bad_image: OnBadImage = "omit",
+        label_fraction: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         settings = {
             "batch_size": batch_size, "image_size": image_size, "loader": loader,
             "workers": workers, "on_bad_image": on_bad_image, "max_bad_fraction": max_bad_fraction,
+            "label_fraction": label_fraction,
         }  # fmt: skip
         check_settings(settings, augment)
+        self.label_fraction = dict(label_fraction or {})
         self.sources = {source.name: source for source in sources}
         self.weights = None if mix is None else source_weights(mix, list(self.sources))
         if people not in (None, "apart"):
@@ -291,7 +297,24 @@ class FaceDataModule(LightningDataModule):
     def split(self, name: str) -> Split:
         """A split with the labels that the tasks asked for in `batch_labels`."""
         table, stored, store, *_ = self.load()
-        return Split(table, store, stored, name, self.batch_labels)
+        hidden = self._hidden(table) if name == "train" else {}
+        return Split(table, store, stored, name, self.batch_labels, hidden)
+
+    def _hidden(self, table: FaceTable) -> dict[str, np.ndarray]:
+        """The training labels that are not to be used, by label."""
+        train, shares = table.frame.iloc[table.rows("train")], self.label_fraction
+        hidden = hidden_rows(table.labels, train, shares, self.seed)
+        return {name: rows for name, rows in hidden.items() if name in self.batch_labels}
+
+    def label_counts(self) -> dict[str, int]:
+        """Training images with each label that the tasks asked for, as far as they are used."""
+        table = self.table
+        train = table.frame.iloc[table.rows("train")]
+        hidden = self._hidden(table)
+        return {
+            name: int((known_rows(table.labels[name], train) & ~hidden.get(name, False)).sum())
+            for name in self.batch_labels
+        }
 
     def train_dataloader(self) -> Any:
         """Shuffled and augmented batches."""

@@ -17,6 +17,7 @@ from mtlface.errors import MtlfaceError
 # are about a source.
 COMMON = (
     "batch_size", "image_size", "loader", "workers", "cache", "max_bad_fraction", "on_bad_image",
+    "label_fraction",
 )  # fmt: skip
 SHARED = ("name", "mix", "people", "root", "source", "limit", "draw")
 OF_A_SOURCE = ("name", "kaggle", "demo", "root", "source", "split", "limit", "draw")

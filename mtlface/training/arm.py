@@ -52,6 +52,11 @@ def only_task(cfg: DictConfig) -> DictConfig:
         for name in tasks:
             if name != only:
                 del cut.tasks[name]
+        # Labels of the other tasks are no part of what the twin is.
+        shares = cut.data.get("label_fraction") or {}
+        own = {name: share for name, share in shares.items() if name == cut.tasks[only].label}
+        if "label_fraction" in cut.data:
+            cut.data.label_fraction = own or None
     return cut
 
 

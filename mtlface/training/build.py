@@ -55,7 +55,7 @@ def build_datamodule(cfg: DictConfig) -> FaceDataModule:
         MtlfaceError: A setting is not possible or of no use, or two sources have one name.
     """
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
-    settings = {key: data[key] for key in COMMON}
+    settings = {key: data[key] for key in COMMON if key in data}  # older runs lack some
     if "reader" not in data:
         settings |= {"mix": data["mix"] or "proportional", "people": data["people"]}
     return FaceDataModule(

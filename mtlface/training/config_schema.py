@@ -87,6 +87,8 @@ RULES: dict[str, Rule] = {
         lambda value: isinstance(value, list) and all(isinstance(v, Mapping) for v in value),
         "[{balancing: 'fixed,upgrad'}]",
     ),
+    "transfer.tasks": several(text(example="gender")),
+    "transfer.largest": whole(1, example=2),
     "debug": flag(),
     "demo_epochs": optional(whole(1, example=8)),
     "demo_lr": optional(positive),

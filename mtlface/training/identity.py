@@ -28,7 +28,7 @@ NOT_IDENTITY = {
         "outputs", "group", "name", "label", "arm", "debug", "figures", "references",
     ),
     "what comparisons take for a difference that matters": ("effects",),
-    "how a sweep is planned": ("grids", "twins", "only"),
+    "how a sweep is planned": ("grids", "transfer", "twins", "only"),
     "only reaches a run through other keys": ("demo_epochs", "demo_lr", "two_phase", "pretrained"),
     "looks and logs": (
         "watch", "trainer.log_every_n_steps", "trainer.enable_progress_bar",

@@ -79,6 +79,7 @@ def record(
         "effects": OmegaConf.to_container(cfg.effects),
         "references": OmegaConf.to_container(cfg.references),
         "trained_on": datamodule.description(),
+        "label_counts": datamodule.label_counts(),
         "evaluated_on": evaluated_on(datamodule, module, found),
         "metrics": found.metrics | watch.averages(),
         "trivial": found.trivial,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations as combinations_of
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -170,14 +172,32 @@ def combinations(master: DictConfig) -> list[tuple[str, ...]]:
     beside the choices that all of them share.
     """
     runs: dict[tuple[str, ...], None] = {}
+    tasks = task_sets(list(master.transfer.tasks), int(master.transfer.largest))
     for grid in master.grids or [{}]:
-        choices = {**(master.hydra.sweeper.params or {}), **grid}
+        choices = {**(master.hydra.sweeper.params or {}), **tasks, **grid}
         chosen = [f"{key}={value}" for key, value in choices.items()]
         parser = OverridesParser.create()
         overrides = parser.parse_overrides([*chosen, *master.hydra.overrides.task])
         for run in BasicSweeper.split_arguments(overrides, None)[0]:
             runs[tuple(run)] = None
     return list(runs)
+
+
+def task_sets(tasks: Sequence[str], largest: int) -> dict[str, str]:
+    """The choice of every set of tasks up to a size, each task alone first; none of no tasks.
+
+    Raises:
+        MtlfaceError: A task is named twice, or there is only one.
+    """
+    if not tasks:
+        return {}
+    if len(set(tasks)) < max(2, len(tasks)):
+        raise MtlfaceError(
+            f"transfer.tasks={list(tasks)}: expected two different tasks or more, each named once."
+        )
+    sizes = range(1, min(largest, len(tasks)) + 1)
+    sets = [",".join(chosen) for size in sizes for chosen in combinations_of(tasks, size)]
+    return {"task": ",".join(f"[{names}]" for names in sets)}
 
 
 def planned_run(cfg: DictConfig, overrides: tuple[str, ...]) -> PlannedRun:
