@@ -14,12 +14,15 @@ from mtlface.analysis.crossed import Interval
 from mtlface.analysis.curves import cumulative_errors, learning_curve, reliability_curves
 from mtlface.analysis.differences import Difference, Metric, of_images
 from mtlface.analysis.gradients import mean_cosines
+from mtlface.analysis.label_curves import crossover_words, label_curves
 from mtlface.analysis.protocol import Arm
 from mtlface.analysis.references import Kind
+from mtlface.analysis.transfer import percent_interval, transfer_of
 from mtlface.analysis.wording import SCOPE, measured, metric_name
 from mtlface.plots.bars import AbsoluteBar, absolute_bars, grouped_bars
 from mtlface.plots.curves import Curve, error_curves, learning_curves, reliability
 from mtlface.plots.forest import ForestRow, forest
+from mtlface.plots.label_curve import label_curve_figure
 from mtlface.plots.matrices import heat_map
 from mtlface.plots.style import save
 
@@ -27,7 +30,14 @@ MOST_ARMS = 8  # colours that can be told apart
 MOST_ROWS, LONGEST = 30, 60  # arms a task, and rows in all, that a reader can scroll through
 MOST_PAIRS = 10  # of tasks, beside each other in one figure
 COSINE = "cosine of the gradients"
-EVERY_ARM = ("differences", "recipe", "absolute", "cosines")  # figures that show all arms
+EVERY_ARM = (
+    "differences",
+    "recipe",
+    "transfer",
+    "label_curve",
+    "absolute",
+    "cosines",
+)  # figures that show all arms
 # Kind → file, title and caption of its forest.
 FORESTS: dict[Kind, tuple[str, str, str]] = {
     "sharing": (
@@ -63,6 +73,8 @@ def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
     shown = arms[:MOST_ARMS] if len(arms) <= MOST_ARMS else _most_telling(comparison, arms)
     found: list[tuple[str, str, Figure]] = [
         *(figure for kind in FORESTS for figure in _forest(comparison, kind)),
+        *_transfer(comparison),
+        *_label_curves(comparison),
         *_absolute(comparison, arms),
         *_learning(comparison, shown),
         *_errors(comparison, shown),
@@ -106,6 +118,42 @@ def _forest(comparison: Comparison, kind: Kind) -> list[tuple[str, str, Figure]]
         caption += f" The {len(best)} of {len(arms)} arms with the best mean rank."
     figure = forest(rows, "% of the reference, right is better", title)
     return [(name, caption, figure)]
+
+
+def _transfer(comparison: Comparison) -> list[tuple[str, str, Figure]]:
+    found = transfer_of(comparison)
+    if found is None:
+        return []
+    matrix = found.matrix()
+    limit = float(np.nanmax(np.abs(matrix), initial=0.0)) or 1.0
+    figure = heat_map(
+        found.tasks, found.tasks, matrix, "What a row's task gains from a column's",
+        "% of the single-task twin", limit,
+    )  # fmt: skip
+    caption = (
+        "The gain of each row's task from training together with each column's, in percent of its "
+        "single-task twin; blue helps. Grey: no such pair, see the table."
+    )
+    return [("transfer", caption, figure)]
+
+
+def _label_curves(comparison: Comparison) -> list[tuple[str, str, Figure]]:
+    found = []
+    for curve in label_curves(comparison):
+        figure = label_curve_figure(
+            curve.labels,
+            curve.benefit,
+            [percent_interval(d) for d in curve.points],
+            None if curve.crossover is None else curve.crossover.interval,
+            f"What sharing brings {curve.task}, by its labels",
+        )
+        caption = (
+            f"Sharing in {curve.task} by the number of its training labels, the other tasks' as "
+            "they are: the mean over seeds with its 95 % interval, a dot per seed. "
+            f"{crossover_words(curve)}"
+        )
+        found.append((_file_name(f"label_curve_{curve.task}"), caption, figure))
+    return found
 
 
 def _forest_row(d: Difference, names: Mapping[str, str]) -> ForestRow:

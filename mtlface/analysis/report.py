@@ -32,11 +32,13 @@ from mtlface.analysis.crossed import Estimate
 from mtlface.analysis.differences import Difference
 from mtlface.analysis.figures import Drawn
 from mtlface.analysis.gradients import gradients
+from mtlface.analysis.label_curves import label_curve_tables
 from mtlface.analysis.latex import write_latex
 from mtlface.analysis.published import published_table
 from mtlface.analysis.references import Kind
 from mtlface.analysis.settings import common_table, settings_table
 from mtlface.analysis.table import WORDS, Table
+from mtlface.analysis.transfer import transfer_tables
 from mtlface.atomic import write_text
 from mtlface.errors import MtlfaceError
 from mtlface.plots.labels import wrap_name
@@ -130,6 +132,8 @@ def all_tables(comparison: Comparison) -> list[Table]:
     tables = [
         *([t.tally_table(comparison)] if comparison.has_many_verdicts else []),
         *t.main_tables(comparison),
+        *transfer_tables(comparison),
+        *label_curve_tables(comparison),
         *(t.differences_table(comparison, kind) for kind in t.DIFFERENCES),
         t.differing_table(comparison),
         t.collapse_table(comparison),

@@ -14,6 +14,7 @@ from mtlface.training.identity import Identity, difference, flattened
 OF_SHARING = ("seed", "balancing", "scores")
 # A twin that is trained to its arm's whole budget differs from the plain one in these.
 OF_BUDGET = ("patience", "match")
+LABELS = "data.label_fraction."  # and the label: how many of its values are learnt from
 LONGEST = 60  # characters of a value in a table
 
 Differing = Mapping[str, tuple[Any, Any]]
@@ -110,7 +111,12 @@ def _has_task_alone(single: Arm, arm: Arm, task: str) -> bool:
 
 def _beside_task(single: Arm, arm: Arm, task: str) -> Differing:
     found = difference(settings_of(single), settings_of(arm), (*OF_SHARING, "tasks"))
-    return {key: pair for key, pair in found.items() if not _chooses(task, *pair)}
+    return {
+        key: pair
+        for key, pair in found.items()
+        # How many labels of another task there were is no part of what a twin is.
+        if not (key.startswith(LABELS) and pair[0] is None) and not _chooses(task, *pair)
+    }
 
 
 def _chooses(task: str, one: Any, several: Any) -> bool:

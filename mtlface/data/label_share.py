@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,6 @@ def _hidden(label: Label, frame: pd.DataFrame, share: float, seed: int) -> NDArr
 def known_rows(label: Label, frame: pd.DataFrame) -> NDArray[np.bool_]:
     """Which rows have the label, or a part of it, (N,)."""
     values = label.values(frame).reshape(len(frame), -1)
-    known = np.isfinite(values) if values.dtype.kind == "f" else values >= 0
+    known: Any = np.isfinite(values) if values.dtype.kind == "f" else values >= 0
     found: NDArray[np.bool_] = known.any(axis=1)
     return found

@@ -44,9 +44,7 @@ RULES: dict[str, Rule] = {
     "cache": path("a folder's path", "~/.cache/mtlface"),
     "max_bad_fraction": number(0.0, 1.0, example=0.01),
     "on_bad_image": choice(*get_args(OnBadImage)),
-    "label_fraction": optional(
-        mapping(number(0.0, 1.0, above=True), "{landmarks: 0.1}")
-    ),
+    "label_fraction": optional(mapping(number(0.0, 1.0, above=True), "{landmarks: 0.1}")),
     "terms": optional(free()),
     "ratios": shares(),
     "points": several(either(text(example="nose"), whole(0))),

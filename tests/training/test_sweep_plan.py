@@ -84,6 +84,32 @@ def test_a_single_task_arm_of_the_same_recipe_stands_for_the_twin(loader):
     assert [run.arm.partition(",")[0] for run in runs] == arms
 
 
+def test_a_transfer_sweep_is_every_task_alone_and_every_pair_and_no_run_twice(loader):
+    runs = planned(loader, "sweep=transfer", "transfer.tasks=[gender,landmarks,attribute/Young]")
+    arms = [run.arm for run in runs if run.seed == "0"]
+    sets = [arm.partition("task=")[2] for arm in arms]
+    assert sets == [
+        "", "[landmarks]", "[attribute-Young]", "[gender,landmarks]", "[gender,attribute-Young]",
+        "[landmarks,attribute-Young]",
+    ]  # fmt: skip
+    assert len(runs) == 5 * 6  # the tasks alone are the pairs' twins
+    larger = planned(loader, "sweep=transfer_faces", "transfer.largest=3", "seed=0")
+    assert len(larger) == 4 + 6 + 4
+
+
+@pytest.mark.parametrize("tasks", ["[gender]", "[gender,gender]"])
+def test_a_transfer_sweep_needs_different_tasks(loader, tasks):
+    with pytest.raises(MtlfaceError, match="two different tasks or more"):
+        planned(loader, "sweep=transfer", f"transfer.tasks={tasks}")
+
+
+def test_a_label_curve_has_the_twins_of_every_share_and_one_of_the_whole_task(loader):
+    runs = planned(loader, "sweep=label_curve", "seed=0")
+    twins = [run.arm.rpartition("only=")[2] for run in runs if "only=" in run.arm]
+    assert len(runs) == 5 + 5 + 1
+    assert twins.count("landmarks") == 5 and twins.count("gender") == 1
+
+
 def test_matched_twins_are_trained_beside_those_of_the_same_epochs(loader):
     settings = ("experiment=celeba_landmarks_gender", "twins=true", "match=flops")
     runs = planned(loader, *settings)

@@ -25,6 +25,7 @@ from mtlface.training.arm import only_task
 from mtlface.training.identity import RunId
 from mtlface.training.ranks import is_first_rank, repeatable
 from mtlface.training.reports import Lines, Listener, Outcome, heard_by, listener
+from mtlface.training.result import read_result
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,19 @@ def job(cfg: DictConfig) -> Outcome:
     if who is not None:
         who.ended(outcome)
     return outcome
+
+
+def monitored(cfg: DictConfig) -> float:
+    """The same for a sweeper that optimises: the best value of the monitor on validation.
+
+    Raises:
+        MtlfaceError: The run failed; the sweeper decides what that means.
+    """
+    outcome = job(cfg)
+    if outcome.state == "failed":
+        raise MtlfaceError(f"{outcome.folder}: {outcome.error}")
+    result = read_result(outcome.folder / "result.json")
+    return float("nan") if result is None else float(result["selection"]["value"])
 
 
 def _own_listener() -> Listener | None:

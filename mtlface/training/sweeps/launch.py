@@ -17,11 +17,12 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log, run_job
 from hydra.initialize import initialize_config_dir
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
+from mtlface.errors import MtlfaceError
 from mtlface.training.reports import Outcome, heard_by
-from mtlface.training.sweeps.job import job
+from mtlface.training.sweeps.job import job, monitored
 from mtlface.training.sweeps.mistakes import explained
 from mtlface.training.sweeps.overview import Overview
 from mtlface.training.sweeps.plan import PlannedRun, Planner, plan
@@ -30,6 +31,7 @@ from mtlface.training.sweeps.summary import outcomes, show, summary
 log = logging.getLogger(__name__)
 
 FAILED = 1
+EVERY_CHOICE = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 IN_THIS_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -49,6 +51,9 @@ def start(conf: Path, overrides: Sequence[str], multirun: bool) -> int:
         with explained(overrides, loader.list_groups("")):
             cfg = compose(loader, list(overrides), multirun)
             several = cfg.hydra.mode == RunMode.MULTIRUN
+            chosen = cfg.hydra.sweeper._target_ != EVERY_CHOICE
+            if several and chosen:
+                return _other_sweeper(cfg, HydraContext(loader, Callbacks(cfg)))
             runs = plan(loader, cfg) if several else []
             cfg.arm = cfg.arm if several else Planner(loader, cfg).config(_task(cfg)).arm
         configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
@@ -89,6 +94,28 @@ def _single(cfg: DictConfig, context: HydraContext) -> int:
     if not outcome.expected:
         print(f"The stack trace is in {outcome.folder / 'train.log'}.", file=sys.stderr)
     return 2 if outcome.expected else FAILED
+
+
+def _other_sweeper(cfg: DictConfig, context: HydraContext) -> int:
+    """A sweeper of the user's own choice, such as Optuna's: it asks, and each run answers.
+
+    It plans as it goes, so that nothing is known beforehand: runs lie in `trials/` by number, and
+    neither twins nor a finished run's result are looked for.
+    """
+    if cfg.grids or cfg.transfer.tasks or cfg.twins:
+        raise MtlfaceError(
+            f"hydra/sweeper={cfg.hydra.sweeper._target_} chooses the runs itself, and sweep="
+            f"{cfg.hydra.runtime.choices.get('sweep')} lists them. Take one of them: an experiment "
+            "with the sweeper, or the sweep without it."
+        )
+    configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
+    with open_dict(cfg):  # what every trial is composed with
+        cfg.hydra.overrides.hydra.append("hydra.sweep.subdir='${group}/trials/${hydra.job.num}'")
+    sweeper = Plugins.instance().instantiate_sweeper(
+        hydra_context=context, task_function=monitored, config=cfg
+    )
+    sweeper.sweep(arguments=list(cfg.hydra.overrides.task))
+    return 0
 
 
 def _sweep(cfg: DictConfig, context: HydraContext, runs: list[PlannedRun]) -> int:
