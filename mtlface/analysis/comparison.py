@@ -19,6 +19,7 @@ from mtlface.analysis.differences import (
     in_one_family,
     learnt,
 )
+from mtlface.analysis.groups import gap_differences
 from mtlface.analysis.images import Predictions
 from mtlface.analysis.overall import Overall, overall, ranks
 from mtlface.analysis.protocol import Arm, group_arms, one_test_set, warnings_of
@@ -39,6 +40,7 @@ class Comparison:
 
     Attributes:
         trivial: Metric → what a constant predictor scores.
+        gaps: What sharing does to the gap between groups of images, in each primary metric.
         unlearnt: (arm, task) of references that are not shown to beat the constant predictor.
     """
 
@@ -49,6 +51,7 @@ class Comparison:
     trivial: dict[str, float]
     predictions: Predictions
     differences: list[Difference] = field(default_factory=list)
+    gaps: list[Difference] = field(default_factory=list)
     overall: list[Overall] = field(default_factory=list)
     ranks: dict[str, float] = field(default_factory=dict)
     costs: list[Cost] = field(default_factory=list)
@@ -145,6 +148,7 @@ def compare(
         and (d := difference(statement, metric, predictions, declared.get(metric.task)))
     ]
     comparison.differences = at_any_budget(in_one_family(differences))
+    comparison.gaps = gap_differences(statements, comparison.verdicts, predictions)
     for arm in finished:
         of_arm = found.get(arm.label, {})
         primary = [

@@ -148,11 +148,57 @@ def difference(
     seeds = tuple(sorted(set(ours) & set(theirs)))
     if not seeds:
         return None
+    found = _described(statement, metric, ours, theirs, seeds, predictions, effect)
+    if not metric.primary:
+        return found
+    scores = [
+        (
+            predictions.scores(arm.runs[s], metric.task, metric.name),
+            predictions.scores(reference.runs[s], metric.task, metric.name),
+        )
+        for s in seeds
+    ]
+    return _judged(found, scores)
+
+
+def difference_of_scores(
+    statement: Statement,
+    metric: Metric,
+    scores: Mapping[int, tuple[ImageScores, ImageScores]],
+    predictions: Predictions,
+    effect: float,
+) -> Difference:
+    """Compares two arms in what only their test predictions say, such as a gap between groups.
+
+    Args:
+        statement: The arm, its reference, and what their difference says.
+        metric: What the scores are called.
+        scores: Seed → of the arm and of its reference.
+        predictions: The runs' test predictions.
+        effect: The smallest difference of interest, in the metric's unit.
+    """
+    seeds = tuple(sorted(scores))
+    ours, theirs = ({s: scores[s][side].metric.value for s in seeds} for side in (0, 1))
+    found = _described(statement, metric, ours, theirs, seeds, predictions, effect)
+    return _judged(found, [scores[seed] for seed in seeds])
+
+
+def _described(
+    statement: Statement,
+    metric: Metric,
+    ours: Mapping[int, float],
+    theirs: Mapping[int, float],
+    seeds: tuple[int, ...],
+    predictions: Predictions,
+    effect: float | str | None,
+) -> Difference:
+    """What the seeds' values say by themselves; without an answer yet."""
+    arm, reference = statement.arm, statement.reference
     values = np.array([ours[s] - theirs[s] for s in seeds])
     bases = [theirs[s] for s in seeds]
     overlap = _overlap(arm, seeds, predictions)
     benefit = relative_benefit(values, bases, bool(metric.higher_is_better))
-    found = Difference(
+    return Difference(
         kind=statement.kind,
         differing=statement.differing,
         matched=statement.matched,
@@ -173,7 +219,6 @@ def difference(
         p=None,
         equal=False,
     )
-    return _judged(found, arm, reference, predictions) if metric.primary else found
 
 
 def in_one_family(differences: Sequence[Difference]) -> list[Difference]:
@@ -221,14 +266,7 @@ def collapsed(arm: Arm, metric: Metric, seeds: Sequence[int]) -> tuple[int, ...]
     return tuple(found)
 
 
-def _judged(found: Difference, arm: Arm, reference: Arm, predictions: Predictions) -> Difference:
-    pairs = [
-        tuple(
-            predictions.scores(a.runs[seed], found.metric.task, found.metric.name)
-            for a in (arm, reference)
-        )
-        for seed in found.seeds
-    ]
+def _judged(found: Difference, pairs: Sequence[tuple[ImageScores | None, ...]]) -> Difference:
     cells = _cells(found, pairs)
     estimate, basis = _estimate(found, pairs, cells)
     tests = [estimate] if estimate else []

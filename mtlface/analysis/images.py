@@ -130,6 +130,15 @@ class Predictions:
 
         return Answers(numbers(""), numbers(TRUE), numbers(PROBABILITY))
 
+    def groups(self, run: Run, column: str) -> dict[str, str]:
+        """Image → its group, which is empty where unknown; without any where no file says it."""
+        table = self.table(run)
+        # Of a group that is also learnt, the plain column is the prediction.
+        told = column + TRUE if table is not None and column + TRUE in table else column
+        if table is None or told not in table:
+            return {}
+        return dict(zip(table["image"], table[told], strict=True))
+
     def scores(self, run: Run, task: str, metric: str) -> ImageScores | None:
         """A test metric image by image; None where the file does not give it, which is noted."""
         key = (run.folder, run.source, task, metric)
@@ -197,13 +206,15 @@ def _read(run: Run) -> pd.DataFrame | None:
     if "image" not in header:
         return None
     texts, numbers = {"image", PERSON}, set()
+    texts |= {of + end for of in run.groups for end in ("", TRUE)}
     for task, info in run.tasks.items():
         numbers |= {task + ERROR, f"{task}/{info['primary']}"}
         label = run.labels.get(info["label"])
         for column in label.columns if label else ():
             numbers.add(column + PROBABILITY)
             (texts if _classes(label) else numbers).update((column, column + TRUE))
-    texts, numbers = texts.intersection(header), numbers.intersection(header)
+    numbers = numbers.intersection(header)
+    texts = texts.intersection(header) - numbers
     try:
         table = pd.read_csv(
             path,

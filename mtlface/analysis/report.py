@@ -135,6 +135,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
         *transfer_tables(comparison),
         *label_curve_tables(comparison),
         *(t.differences_table(comparison, kind) for kind in t.DIFFERENCES),
+        t.gaps_table(comparison),
         t.differing_table(comparison),
         t.collapse_table(comparison),
         t.overall_table(comparison),
@@ -236,6 +237,10 @@ def write_csv(comparison: Comparison, path: Path) -> None:
         row = {"arm": o.arm, "task": "all", "metric": "delta_m", "higher_is_better": True}
         row |= {"primary": False, "n": len(o.seeds), "mean": o.delta_m}
         writer.writerow(_cells(row | (_estimate_columns(o.estimate) if o.estimate else {})))
+    for d in comparison.gaps:
+        row = {"arm": d.arm, "task": d.metric.task, "metric": d.metric.name}
+        row |= {"higher_is_better": False, "primary": False, "n": d.n, "mean": d.base + d.mean}
+        writer.writerow(_cells(row | _difference_columns(d)))
     for tuning in comparison.tunings:
         score = "validation_" + ("delta_m" if tuning.score == "Δm" else "mean_rank")
         for c in tuning.candidates:

@@ -122,6 +122,12 @@ class Run:
         """The metrics that are finite numbers."""
         return _finite(self.content["metrics"])
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The columns by which test metrics are told, such as `race`."""
+        told = (key.partition("@")[2] for key in self.content["metrics"])
+        return tuple(dict.fromkeys(of.partition("=")[0] for of in told if of))
+
     @cached_property
     def trivial(self) -> dict[str, float]:
         """What a constant predictor scores, under the same keys."""

@@ -8,6 +8,7 @@ from mtlface.analysis import wording as w
 from mtlface.analysis.comparison import Comparison
 from mtlface.analysis.crossed import mean_squares
 from mtlface.analysis.differences import Metric, collapsed, of_images
+from mtlface.analysis.groups import FEWEST
 from mtlface.analysis.overall import SINGLE
 from mtlface.analysis.planning import plan
 from mtlface.analysis.references import Kind
@@ -120,6 +121,40 @@ def differences_table(comparison: Comparison, kind: Kind) -> Table:
         "Shown equal: the 90 % interval lies within the smallest effect of interest. ↑ higher is "
         "better, ↓ lower is better.",
         frozenset({"these test images", "q", "reference"}),
+    )
+
+
+def gaps_table(comparison: Comparison) -> Table:
+    """Does sharing widen the gap between the best and the worst group? Each arm and its twin."""
+    rows = []
+    for d in comparison.gaps:
+        decimals = comparison.decimals_of_difference(d)
+        twin = comparison.names[d.reference]
+        verdict = w.verdict_text(d).replace("worse", "wider").replace("better", "narrower")
+        rows.append(
+            (
+                w.measured(d.metric),
+                comparison.names[d.arm],
+                f"{twin} (same whole budget)" if d.matched else twin,
+                verdict,
+                w.short_sample(d),
+                w.number(d.base, decimals),
+                w.number(d.mean, decimals, signed=True),
+                w.interval(d.estimate.interval if d.estimate else None, decimals),
+                w.p_value(d.p_holm),
+            )
+        )
+    return Table(
+        "Does sharing widen the gap between groups? Each arm against its single-task twin",
+        (
+            *("task", "arm", "reference", "verdict", "n", "twin's gap", "difference"),
+            *("95 % interval", "Holm p"),
+        ),
+        tuple(rows),
+        f"The gap is that between the best and the worst group of at least {FEWEST} test images, "
+        "and its difference is arm less twin: above 0, sharing widens it. Intervals as above; "
+        "Holm's p is corrected over the rows of this table.",
+        frozenset({"reference"}),
     )
 
 
