@@ -23,6 +23,8 @@ BACKBONES = (
     "cnn3",
     "cnn9",
     "resnet18",
+    "resnet18_cbam",
+    "timm",
     "mobilenet_v3_small",
     "efficientnet_b0",
     "convnext_tiny",

@@ -7,6 +7,7 @@ from mtlface.models.pooling import pool_deterministically
 from mtlface.models.registry import torchvision_backbone
 from mtlface.models.scratch import cnn3, cnn3_bn, cnn4_bn, cnn9
 from mtlface.models.small_maps import multiply_small_maps
+from mtlface.models.timm_registry import timm_backbone
 
 __all__ = [
     "Backbone",
@@ -21,6 +22,7 @@ __all__ = [
     "multiply_small_maps",
     "no_head",
     "pool_deterministically",
+    "timm_backbone",
     "torchvision_backbone",
     "unfreeze",
     "untracked_batchnorm",

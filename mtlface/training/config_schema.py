@@ -119,6 +119,7 @@ RULES: dict[str, Rule] = {
     "tasks.*.margin.scale": number(0.0, above=True, example=64),
     "backbone.name": text("a model's name", "resnet18"),
     "backbone.pretrained": optional(either(flag(), path("the path of a state dict"))),
+    "backbone.attention": optional(text("an attn_layer of timm", "cbam")),
     "finetune.frozen_epochs": optional(whole(0, example=5)),
     "finetune.unfrozen_lr": optional(positive),
     "finetune.batchnorm_eval": flag(),

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 torch.set_num_threads(1)
 
 PRESETS = sorted((Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
-HEAVY = {"resnet50", "convnext_tiny", "vit_b_16"}
+HEAVY = {"resnet50", "convnext_tiny", "vit_b_16", "vit_small"}
 
 
 @pytest.mark.parametrize(
