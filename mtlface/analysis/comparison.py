@@ -19,6 +19,7 @@ from mtlface.analysis.differences import (
     in_one_family,
     learnt,
 )
+from mtlface.analysis.ensembles import Ensemble, ensembles
 from mtlface.analysis.groups import gap_differences
 from mtlface.analysis.images import Predictions
 from mtlface.analysis.overall import Overall, overall, ranks
@@ -41,6 +42,7 @@ class Comparison:
     Attributes:
         trivial: Metric → what a constant predictor scores.
         gaps: What sharing does to the gap between groups of images, in each primary metric.
+        ensembles: The seeds of each arm as one.
         unlearnt: (arm, task) of references that are not shown to beat the constant predictor.
     """
 
@@ -52,6 +54,7 @@ class Comparison:
     predictions: Predictions
     differences: list[Difference] = field(default_factory=list)
     gaps: list[Difference] = field(default_factory=list)
+    ensembles: list[Ensemble] = field(default_factory=list)
     overall: list[Overall] = field(default_factory=list)
     ranks: dict[str, float] = field(default_factory=dict)
     costs: list[Cost] = field(default_factory=list)
@@ -148,6 +151,7 @@ def compare(
         and (d := difference(statement, metric, predictions, declared.get(metric.task)))
     ]
     comparison.differences = at_any_budget(in_one_family(differences))
+    comparison.ensembles = ensembles(finished, comparison.primaries, predictions)
     comparison.gaps = gap_differences(statements, comparison.verdicts, predictions)
     for arm in finished:
         of_arm = found.get(arm.label, {})

@@ -152,6 +152,7 @@ def more_tables(comparison: Comparison) -> list[Table]:
     arms = [arm for arm in comparison.arms if arm.runs]
     tables = [
         settings_table(arms, comparison.names),
+        t.ensembles_table(comparison),
         t.own_best_table(comparison),
         t.condition_table(comparison),
         t.secondary_table(comparison),

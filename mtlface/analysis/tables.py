@@ -158,6 +158,36 @@ def gaps_table(comparison: Comparison) -> Table:
     )
 
 
+def ensembles_table(comparison: Comparison) -> Table:
+    """The seeds of each arm as one deep ensemble, beside the mean of its members."""
+    rows = []
+    for e in comparison.ensembles:
+        decimals, sure = comparison.decimals(e.metric), e.sureness
+        of = (sure.nll, sure.nll_members, sure.brier, sure.ece, sure.disagreement) if sure else ()
+        rows.append(
+            (
+                w.measured(e.metric),
+                comparison.names[e.arm],
+                str(e.members),
+                w.number(e.mean, decimals),
+                w.number(e.value, decimals),
+                w.number(e.spread, decimals),
+                *(w.number(value, 3) for value in of or (None,) * 5),
+            )
+        )
+    return Table(
+        "Seeds as an ensemble: the mean of their answers",
+        (
+            *("task", "arm", "members", "mean of members", "ensemble", "sd between members"),
+            *("NLL", "mean NLL of members", "Brier", "ECE", "disagreement (nats)"),
+        ),
+        tuple(rows),
+        "From the saved test predictions: numbers and probabilities of yes are averaged. An "
+        "ensemble costs as many forward passes as it has members. Other tasks, groups and "
+        "conformal regions: python -m mtlface.evaluate ensemble=<folder of the arm>.",
+    )
+
+
 def differing_table(comparison: Comparison) -> Table:
     """The settings behind each difference that is not sharing alone."""
     rows: dict[tuple[str, str], tuple[str, ...]] = {}
