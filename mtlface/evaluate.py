@@ -2,7 +2,6 @@
 
     python -m mtlface.evaluate checkpoint=outputs/…/seed=0
     python -m mtlface.evaluate checkpoint=outputs/…/seed=0 data=agegender data.root=UTKFace
-    python -m mtlface.evaluate ensemble=outputs/…/<arm>
 
 Keys:
   checkpoint=…     a run folder (its best epoch), a .ckpt file, or an exported bundle

@@ -52,7 +52,10 @@ def _parsed(arguments: list[str]) -> tuple[list[str], set[str], list[Path]]:
     words = with_config_dir(arguments)
     own = [f for w in words if w.startswith("config_dir=") for f in config_folders(w[11:])]
     flags = {word for word in words if word.startswith("-")}
-    return [w for w in words if w not in flags and not w.startswith("config_dir=")], flags, own
+    kept = [w for w in words if w not in flags and not w.startswith("config_dir=")]
+    # As a shell does it for words that begin with ~.
+    kept = [f"outputs={Path(w[8:]).expanduser()}" if w.startswith("outputs=~") else w for w in kept]
+    return kept, flags, own
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.reading import sources_of
 from mtlface.data.schema import Labels
 from mtlface.data.source import COMMON
-from mtlface.errors import MtlfaceError
+from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.models import multiply_small_maps, pool_deterministically
 from mtlface.tasks.task import Task, require_label
 from mtlface.training.callbacks import (
@@ -121,6 +123,31 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
     if cfg.get("compile"):
         _compile_backbone(module)
     return module
+
+
+# What mtlface gives the trainer itself.
+OWN_OF_TRAINER = ("callbacks", "logger", "plugins", "default_root_dir", "enable_checkpointing")
+
+
+def check_trainer(settings: Mapping[str, Any]) -> None:
+    """Whether Lightning's trainer knows every setting, before anything is read.
+
+    Raises:
+        MtlfaceError: It does not, or mtlface sets it itself.
+    """
+    known = [name for name in inspect.signature(Trainer.__init__).parameters if name != "self"]
+    known = [name for name in known if name not in OWN_OF_TRAINER]
+    for key in settings:
+        if key in OWN_OF_TRAINER:
+            raise MtlfaceError(
+                f"trainer.{key} is mtlface's own to set: a run has its callbacks, its logger and "
+                "its checkpoints in its run folder. Leave it out."
+            )
+        if key not in known and key != "_target_":
+            raise MtlfaceError(
+                f"trainer.{key} is no setting of Lightning's Trainer."
+                f"{did_you_mean(str(key), known)} It has: {', '.join(known)}."
+            )
 
 
 def uses_gpu(accelerator: str) -> bool:

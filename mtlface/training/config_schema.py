@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,7 +24,7 @@ from mtlface.data.source import (
     source_settings,
 )
 from mtlface.data.split_file import check_split
-from mtlface.errors import MtlfaceError
+from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.training.unwrapped import unwrapped
 from mtlface.values import (
     Rule,
@@ -202,6 +203,13 @@ them; other keys without a rule are settings of objects that have their own chec
 
 SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer", "monitor",
             "trainer", "watch")  # fmt: skip
+TOP = (
+    *SECTIONS, "name", "label", "arm", "only", "twins", "match", "group", "seed", "outputs",
+    "pretrained", "compile", "patience", "effects", "scores", "references", "figures", "grids",
+    "transfer", "debug", "tasks", "schedule", "two_phase", "demo_epochs", "demo_lr",
+)  # fmt: skip
+"""Everything that a config may have at its top, besides Hydra's own section."""
+
 REQUIRED = (
     "name", "label", "effects", "arm", "only", "group", "seed", "outputs", "compile", "patience",
     "scores", "references", "figures", "debug", "schedule", "watch.every_n_steps", "monitor.name",
@@ -220,6 +228,7 @@ def check_values(cfg: DictConfig) -> None:
         MtlfaceError: A value is not possible; the key, the value, and what was expected are named.
     """
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    _check_read(OmegaConf.to_container(own, resolve=False))
     plain: Any = OmegaConf.to_container(own, resolve=True)
     _check_sections(plain)
     for key, value in leaves(plain):
@@ -229,6 +238,17 @@ def check_values(cfg: DictConfig) -> None:
     with unwrapped("augment"):
         augment = instantiate(plain["augment"])
     _check_data(plain["data"], augment if isinstance(augment, Augment) else Augment())
+
+
+def _check_read(raw: Any) -> None:
+    """Whether something reads each key at the top: mtlface, or another value as ${key}."""
+    text = yaml.safe_dump(raw)
+    for key in raw:
+        if key not in TOP and not re.search(r"\$\{(oc\.select:)?" + re.escape(key) + r"\b", text):
+            raise MtlfaceError(
+                f"{key} is a key that nothing reads.{did_you_mean(str(key), [*TOP])} Leave it out; "
+                "a value of your own that others take as ${" + str(key) + "} may stay."
+            )
 
 
 def check_value(key: str, value: Any) -> None:

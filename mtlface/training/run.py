@@ -19,7 +19,13 @@ from mtlface.data.batch import Split
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.errors import MtlfaceError
 from mtlface.training.arm import only_task
-from mtlface.training.build import build_datamodule, build_module, build_trainer, check_tasks
+from mtlface.training.build import (
+    build_datamodule,
+    build_module,
+    build_trainer,
+    check_tasks,
+    check_trainer,
+)
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
 from mtlface.training.config_schema import check_values
 from mtlface.training.evaluation import evaluate
@@ -84,6 +90,7 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, An
 def _run(
     cfg: DictConfig, whole: DictConfig, files: RunFolder, run_id: RunId, overrides: Sequence[str]
 ) -> dict[str, Any]:
+    check_trainer(cfg.trainer)
     datamodule = build_datamodule(cfg)
     check_tasks(cfg, datamodule.labels())
     seed_everything(cfg.seed, workers=True, verbose=False)

@@ -3,9 +3,7 @@
 A command that nothing here knows how to run fails: say in `ways_of_docs.HOW` how it is run.
 """
 
-import os
 import subprocess
-import sys
 
 import pytest
 from commands_of_docs import DOORS, SHELL, Place, blocks, of_line, of_page
@@ -57,22 +55,6 @@ def test_every_block_of_code_works(home, block):
         code = PLACEHOLDER.sub(str(finished_run(home)), block.code)
         with home.there():
             exec(compile(code, str(block.place), "exec"), {"__name__": "__main__"})
-
-
-def test_the_tab_key_completes_a_command(home):
-    (script,) = (block for block in blocks() if block.is_script and "COMPREPLY" in block.code)
-    programs = home.folder / "bin"
-    programs.mkdir(exist_ok=True)
-    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (programs / "python").chmod(0o755)
-    line = "python -m mtlface.train experiment=celeba_g"
-    pressed = f"{script.code}\nCOMP_LINE='{line}' COMP_WORDS=({line}) COMP_CWORD=3\n"
-    pressed += '_mtlface; echo "${COMPREPLY[@]}"'
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    said = subprocess.run(
-        ["bash", "-c", pressed], env=environment, cwd=home.folder, capture_output=True, text=True
-    )
-    assert said.stdout.split() == ["experiment=celeba_gender"], said.stderr
 
 
 def test_the_reader_of_the_docs_sees_every_command():

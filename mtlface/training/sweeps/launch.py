@@ -21,12 +21,13 @@ from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from mtlface.errors import MtlfaceError
+from mtlface.training.ranks import is_first_rank
 from mtlface.training.reports import Outcome, heard_by
 from mtlface.training.sweeps.job import job, monitored
 from mtlface.training.sweeps.mistakes import explained
 from mtlface.training.sweeps.overview import Overview
 from mtlface.training.sweeps.plan import PlannedRun, Planner, plan
-from mtlface.training.sweeps.summary import outcomes, show, summary
+from mtlface.training.sweeps.summary import ending, outcomes, show, summary
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def _single(cfg: DictConfig, context: HydraContext) -> int:
     )
     outcome: Outcome = returned.return_value
     if outcome.state != "failed":
+        if is_first_rank():
+            show(ending(outcome.folder))
         return 0
     print(f"error: {outcome.error}", file=sys.stderr)
     if not outcome.expected:

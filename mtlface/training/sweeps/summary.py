@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -75,6 +76,48 @@ def summary(
         parts.append(Text(f"{len(left)} of {len(runs)} runs are not done. To run just those:"))
         parts += [Text(f"  {line}", "bold") for line in commands(left, hydra_overrides)]
     return Group(*parts)
+
+
+def ending(folder: Path) -> Group:
+    """What a single run says at its end: its test metrics, where it lies, and what to do next.
+
+    Args:
+        folder: The run folder.
+    """
+    result = read_result(folder / "result.json") or {}
+    table = Table(box=None, padding=(0, 1))
+    for name in ("task", "test metric", "value", "constant predictor"):
+        table.add_column(name, justify="left" if name in {"task", "test metric"} else "right")
+    metrics, trivial = result.get("metrics") or {}, result.get("trivial") or {}
+    for task, of in (result.get("tasks") or {}).items():
+        key = f"test/{task}/{of['primary']}"
+        ahead = _ahead(metrics.get(key), trivial.get(key), of.get("higher_is_better"))
+        style = {True: "green", False: "yellow", None: ""}[ahead]
+        value = Text(_shown(metrics.get(key)), style)
+        table.add_row(Text(task), Text(str(of["primary"])), value, _shown(trivial.get(key)))
+    place = os.path.relpath(folder)
+    quoted = shlex.quote(place)
+    chosen = result.get("selection") or {}
+    epoch = chosen.get("epoch")
+    lines = [
+        Text(f"Run folder: {place}" + ("" if epoch is None else f" (best epoch: {epoch + 1})"))
+    ]
+    lines += [
+        Text("Next:"),
+        Text(f"  python -m mtlface.evaluate checkpoint={quoted}", "bold"),
+        Text(f"  python -m mtlface.predict checkpoint={quoted} images=<your images>", "bold"),
+    ]
+    return Group(table, *lines)
+
+
+def _ahead(value: float | None, constant: float | None, higher: bool | None) -> bool | None:
+    if value is None or constant is None or higher is None:
+        return None
+    return value > constant if higher else value < constant
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def commands(runs: Sequence[PlannedRun], hydra_overrides: Sequence[str]) -> list[str]:
