@@ -14,6 +14,7 @@ from mtlface.analysis.crossed import Interval
 from mtlface.analysis.decisions import Answer
 from mtlface.analysis.differences import Difference
 from mtlface.analysis.gradients import mean_cosines
+from mtlface.analysis.measured_groups import measured, with_interval
 from mtlface.analysis.table import Table
 from mtlface.analysis.wording import number
 
@@ -120,7 +121,7 @@ def transfer_tables(comparison: Comparison) -> list[Table]:
     columns = ("gain of", *(f"with {task}" for task in found.tasks))
     return [
         Table("Which tasks help each other", columns, tuple(rows), note),
-        _grouping_table(found),
+        _grouping_table(comparison, found),
     ]
 
 
@@ -201,9 +202,10 @@ def partitions(items: tuple[str, ...], parts: int) -> Iterator[tuple[tuple[str, 
             yield (*groups[:k], (first, *group), *groups[k + 1 :])
 
 
-def _grouping_table(found: Transfer) -> Table:
+def _grouping_table(comparison: Comparison, found: Transfer) -> Table:
     known = {p: g.validation for p, g in found.gains.items() if g.validation is not None}
     on_test = {pair: gain.percent for pair, gain in found.gains.items()}
+    together = measured(comparison, (found.tasks,))
     rows = []
     if len(found.tasks) <= MOST_TASKS:
         for networks in range(1, len(found.tasks) + 1):
@@ -212,12 +214,24 @@ def _grouping_table(found: Transfer) -> Table:
                 groups, score = best
                 same = _score(groups, on_test, len(found.tasks))
                 words = " | ".join(", ".join(group) for group in groups)
-                rows.append((str(networks), words, number(score, 1, signed=True), same))
+                trained = measured(comparison, groups)
+                against = with_interval(trained, together) if together and networks > 1 else ""
+                row = (words, number(score, 1, signed=True), same, with_interval(trained), against)
+                rows.append((str(networks), *row))
     note = (
         "Chosen by the gains on validation; the gain of a group is composed of its pairs', and is "
-        "a forecast until somebody trains it: task=[…] of the experiment with the group's tasks."
+        "a forecast until somebody trains it (transfer.largest=3 and more). Where all its networks "
+        "are trained: the gain against each task alone, and against all together, by the same "
+        "seeds, with 95 % intervals over seeds that are not corrected for the number of rows."
     )
-    columns = ("networks", "best groups", "mean gain, validation %", "the same on test %")
+    columns = (
+        "networks",
+        "best groups",
+        "mean gain, validation %",
+        "the same on test %",
+        "trained, less each alone",
+        "trained, less all together",
+    )
     return Table("Who should share a network", columns, tuple(rows), note)
 
 

@@ -1,10 +1,13 @@
 """What tasks gain from each other: the matrix, groupings by hand, and crossovers by simulation."""
 
+import json
+
 import numpy as np
 import pytest
 
 from mtlface.analysis.comparison import compare
 from mtlface.analysis.label_curves import crossover, label_curves
+from mtlface.analysis.measured_groups import measured, with_interval
 from mtlface.analysis.results import read_runs
 from mtlface.analysis.transfer import best_grouping, partitions, transfer_of
 from mtlface.compare import main
@@ -74,6 +77,34 @@ def test_a_cell_that_nobody_trained_is_a_blank_with_its_reason(tmp_path, run_wri
     found = transfer_of(compare(read_runs([tmp_path])))
     assert found.missing["b", "c"] == "nobody trained this pair" and ("b", "c") not in found.gains
     assert np.isnan(found.matrix()[found.tasks.index("b"), found.tasks.index("c")])
+
+
+def test_a_grouping_that_was_trained_is_measured_against_all_together_and_each_alone(
+    tmp_path, run_writer
+):
+    matrix_of_runs(run_writer, EFFECTS)
+    twins = {}
+    for path in tmp_path.rglob("result.json"):
+        content = json.loads(path.read_text())
+        if len(content["tasks"]) == 1:
+            twins |= {(content["seed"], k): v for k, v in content["metrics"].items()}
+    for seed in range(4):
+        values = {}
+        for task in TASKS:
+            for split in ("test", "val"):
+                key = f"{split}/{task}/accuracy"
+                values[key] = twins[seed, key] * (0.94 + seed / 1000)
+        run_writer("transfer,task=[a,b,c]", seed, values, **describe(*TASKS))
+    comparison = compare(read_runs([tmp_path]))
+    together = measured(comparison, (TASKS,))
+    # Percent are of the twins' mean over seeds, hence not quite.
+    assert together == pytest.approx({seed: -6 + seed / 10 for seed in range(4)}, abs=0.02)
+    assert measured(comparison, (("a",), ("b",), ("c",))) is None  # nothing shared, nothing to say
+    found = measured(comparison, (("a", "b"), ("c",)))
+    assert np.mean(list(found.values())) == pytest.approx((5 + 4) / 0.7 / 3, abs=0.3)
+    assert with_interval({0: 1.0, 1: 3.0}, {0: 0.0, 1: 0.0, 2: 9.0}).startswith("+2.0 [")
+    main([f"runs={tmp_path}"])
+    assert "trained, less all together" in (tmp_path / "comparison.md").read_text()
 
 
 def test_arms_that_are_no_pairs_have_no_matrix(sweep):
