@@ -60,7 +60,9 @@ def test_the_sweeps_report_sets_every_head_against_regression(sweep):
     assert {f"task=[{head}]" for head in HEADS[1:]} <= {
         arm.partition(",")[2] for arm in table["arm"].unique()
     }
-    assert "age by MSE" in (sweep / "comparison.md").read_text()
+    assert "age head" in (sweep / "comparison.md").read_text()
+    differing = table[(table["metric"] == "mae") & (table["statement"] == "recipe")]
+    assert set(differing["reference"]) == {"agegender_age_head"} and len(differing) == 6
 
 
 @pytest.mark.parametrize("head", ["age_coral", "age_corn"])

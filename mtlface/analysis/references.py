@@ -154,10 +154,13 @@ def _baseline(
 
 def _closest(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
     """The candidate of the same sweep and with the same changes, else the unchanged one."""
+    every = list(candidates)
     for test in (
         lambda a: a.group == arm.group,
-        lambda a: a.changes == arm.changes,
-        lambda a: not a.changes,
+        # An arm of the baseline's own experiment is not its own reference.
+        lambda a: a.changes == arm.changes and arm not in every,
+        # The unchanged one, or what is closest to it where the command line changed all of them.
+        lambda a: len(a.changes) == min(len(other.changes) for other in every),
     ):
         candidates = [a for a in candidates if test(a)] or candidates
     return candidates[0] if len(candidates) == 1 else None
