@@ -7,7 +7,7 @@ arm a difference is both at once, and the settings that differ are listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,13 +155,15 @@ def _baseline(
 def _closest(arm: Arm, candidates: Sequence[Arm]) -> Arm | None:
     """The candidate of the same sweep and with the same changes, else the unchanged one."""
     every = list(candidates)
-    for test in (
+    fewest = min((len(a.changes) for a in every), default=0)
+    tests: tuple[Callable[[Arm], bool], ...] = (
         lambda a: a.group == arm.group,
         # An arm of the baseline's own experiment is not its own reference.
         lambda a: a.changes == arm.changes and arm not in every,
         # The unchanged one, or what is closest to it where the command line changed all of them.
-        lambda a: len(a.changes) == min(len(other.changes) for other in every),
-    ):
+        lambda a: len(a.changes) == fewest,
+    )
+    for test in tests:
         candidates = [a for a in candidates if test(a)] or candidates
     return candidates[0] if len(candidates) == 1 else None
 
