@@ -117,7 +117,9 @@ def crossover(labels: tuple[int, ...], benefit: Array) -> Crossover | None:
         return None
     root = np.sqrt(max(half**2 - q * rest, 0.0))
     low, high = (-half - root) / q, (-half + root) / q
-    return Crossover(float(10 ** (-mean[0] / mean[1])), (float(10**low), float(10**high)))
+    with np.errstate(over="ignore"):  # a nearly flat line: an end may be anywhere, up to infinity
+        at, low, high = np.power(10.0, [-mean[0] / mean[1], low, high])
+    return Crossover(float(at), (float(low), float(high)))
 
 
 def label_curve_tables(comparison: Comparison) -> list[Table]:
