@@ -61,6 +61,12 @@ class LossMeter(nn.Module):
     def _rows(self) -> list[tuple[Tensor, Tensor]]:
         return [(losses, labelled) for losses, labelled, _ in self._pending]
 
+    def running(self) -> dict[str, float]:
+        """The means since the last `compute`, by name; waits for the device, of this rank alone."""
+        self._add_up()
+        means = (self.sums / self.counts.clamp(min=1)).tolist()
+        return dict(zip(self.names, means, strict=True))
+
     def compute(self, split: str, strategy: Strategy) -> dict[str, Tensor]:
         """The means since the last call by `<split>/loss/<name>`; their sum is `<split>/loss`."""
         self._add_up()

@@ -19,6 +19,7 @@ from mtlface.tasks.task import Batch
 from mtlface.training.loss_meter import LossMeter
 from mtlface.training.schedule import Schedule, as_scheduled
 from mtlface.training.selection import SKILL, monitor_of
+from mtlface.training.unwrapped import unwrapped
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -209,6 +210,7 @@ class MultiTaskModule(LightningModule):
         with as_scheduled(scheduler.optimizer):
             super().lr_scheduler_step(scheduler, metric)
 
+    @unwrapped()
     def configure_optimizers(self) -> Any:
         """The optimizer over all parameters, the balancer's own among them, and its schedule."""
         balancing = list(self.balancer.parameters())

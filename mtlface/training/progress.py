@@ -11,9 +11,11 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 from mtlface.training import reports
 from mtlface.training.clock import Clock
+from mtlface.training.module import MultiTaskModule
 
 SECONDS_BETWEEN_REPORTS = 1.0
 SECONDS_BETWEEN_REFRESHES = 0.5  # of the bar
+MOST_LOSSES = 4  # that a bar has room for, beside their sum
 
 
 def progress_callbacks(monitor: str, mode: str, bar: bool, clock: Clock) -> list[Callback]:
@@ -27,18 +29,38 @@ def progress_callbacks(monitor: str, mode: str, bar: bool, clock: Clock) -> list
     """
     if (listener := reports.listener()) is not None:
         return [Reports(listener, monitor, mode, clock)]
-    return [Bar(leave=False)] if bar else []
+    return [Bar()] if bar else []
 
 
 class Bar(TQDMProgressBar):
-    """Lightning's bar, moved twice a second: moving it takes longer than a small network's step."""
+    """Lightning's bar, moved twice a second: moving it takes longer than a small network's step.
+
+    It shows the epoch's mean losses so far, of each task and in all. They are looked at as seldom
+    as other things of a step are logged, for looking waits for the device.
+    """
 
     _moved = 0.0
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+        self._losses: dict[str, str] = {}
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What stands at the end of the bar: no logger's version, but losses."""
+        return {**self._losses}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Moves it now and then, and at the end of the epoch."""
+        assert isinstance(pl_module, MultiTaskModule)
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            found = pl_module.train_losses.running()
+            parts = found if 1 < len(found) <= MOST_LOSSES else {}
+            shown = {"loss": sum(found.values())} | parts
+            self._losses = {name: f"{value:.4g}" for name, value in shown.items()}
         if self._is_time(batch_idx, trainer.num_training_batches):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 

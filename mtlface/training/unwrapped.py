@@ -11,6 +11,10 @@ from hydra.errors import InstantiationException
 from mtlface.errors import MtlfaceError, how_to_install
 from mtlface.values import printable
 
+UNKNOWN_SETTING = re.compile(
+    r"(?P<what>\w+)(\.__init__)?\(\) got an unexpected keyword argument '(?P<name>\w+)'"
+)
+
 
 @contextmanager
 def unwrapped(section: str | None = None) -> Iterator[None]:
@@ -25,12 +29,19 @@ def unwrapped(section: str | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except TypeError as error:  # of what Hydra builds in part, and we to the end
+        if (refused := UNKNOWN_SETTING.search(str(error))) is not None:
+            raise MtlfaceError(_unknown_setting(refused, None)) from error
+        raise
     except InstantiationException as error:
         cause: BaseException | None = error
         while isinstance(cause, InstantiationException):
             cause = cause.__cause__
         if isinstance(cause, MtlfaceError):
             raise cause from None
+        if (refused := UNKNOWN_SETTING.search(str(cause))) is not None:
+            key = re.search(r"full_key: (\S+)", str(error))
+            raise MtlfaceError(_unknown_setting(refused, key[1] if key else section)) from error
         if isinstance(cause, ImportError):
             raise _not_importable(str(error), cause) from error
         if section is not None:
@@ -39,6 +50,15 @@ def unwrapped(section: str | None = None) -> Iterator[None]:
                 f"the keys of {section} on the command line or in its file."
             ) from error
         raise
+
+
+def _unknown_setting(refused: re.Match[str], key: str | None) -> str:
+    """What a user reads of Python's "Adam.__init__() got an unexpected keyword argument 'x'"."""
+    where = f"{key}.{refused['name']}" if key else refused["name"]
+    return (
+        f"{where}: {refused['what']} has no setting '{refused['name']}'. Correct the key or leave "
+        "it out."
+    )
 
 
 def _not_importable(message: str, cause: ImportError) -> MtlfaceError:
