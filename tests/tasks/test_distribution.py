@@ -203,3 +203,22 @@ def test_a_head_can_start_at_the_constant(built, name):
     task.initialise(batch)
     said = task(torch.zeros(1, 4))[0]
     assert said.tolist() == pytest.approx(task.constant(batch).tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_learns_ages_that_the_features_tell(built, name):
+    head = coral_head if name == "coral" else linear_head
+    task = built(DistributionTask, AGE, LOSSES[name](), start_at_mean=True, head=head)
+    draw = torch.Generator().manual_seed(0)
+    ages = torch.randint(0, 10, (64,), generator=draw).float()
+    turn = ages * (math.pi / 10)
+    features = torch.stack([ages / 9, turn.cos(), turn.sin(), (2 * turn).cos()], dim=1)
+    batch = {"age": ages}
+    task.initialise(batch)
+    before = task.error(task(features), batch).mean()
+    optimizer = torch.optim.Adam(task.parameters(), lr=0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        task.losses(task(features), batch)[0].sum().backward()
+        optimizer.step()
+    assert before > 2 and task.error(task(features), batch).mean() < 0.6
