@@ -93,7 +93,8 @@ def compare_runs(options: Options) -> Path:
     if options.plan is not None:
         report.print_plan(comparison, options.plan, console)
         return output
-    report.print_report(comparison, console)
+    # Written before it is printed: whoever reads only the first lines, as `| head` does, ends the
+    # printing, and must not end the report.
     try:
         output.mkdir(parents=True, exist_ok=True)
         drawn = []
@@ -110,6 +111,7 @@ def compare_runs(options: Options) -> Path:
             f"The report cannot be written to {output} ({error.strerror}): give another "
             "folder with output=…."
         ) from error
+    report.print_report(comparison, console)
     written = "comparison.html, .md, .csv, .tex" + (" and figures/" if drawn else "")
     shown = f"Report: {output}/ ({written})"
     console.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)

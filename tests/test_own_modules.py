@@ -112,12 +112,13 @@ def test_a_strangers_reader_is_needed_by_evaluate_alone(
     monkeypatch.delitem(sys.modules, "my_faces_of_tests", raising=False)
     at = f"checkpoint={run}"
     photo = home / "faces" / "0.png"
+    here = f"data.root={home / 'faces'}"  # a stranger cannot say where data lies
     assert predict.main([at, f"images={photo}", f"output={tmp_path}", "crop=center"]) == 0
     assert export.main([at, f"output={tmp_path}", "onnx=false", "program=false"]) == 0
     with pytest.raises(MtlfaceError, match=r"data\.reader.*say trusted=my_faces_of_tests"):
-        evaluate.main([at, f"output={tmp_path}"])
+        evaluate.main([at, here, f"output={tmp_path}"])
     for trusted in ("a,my_faces_of_tests", "[a,my_faces_of_tests]"):
-        assert evaluate.main([at, f"output={tmp_path}", f"trusted={trusted}"]) == 0
+        assert evaluate.main([at, here, f"output={tmp_path}", f"trusted={trusted}"]) == 0
 
 
 def test_trust_is_for_what_was_run_and_not_for_a_name(run):

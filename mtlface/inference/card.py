@@ -54,9 +54,12 @@ def model_card(
         for name, value in result.get("metrics", {}).items()
         if name.startswith("test/") and "@" in name and value is not None and _primary(name, result)
     ]
-    environment = Environment(  # the text is Markdown, not HTML
-        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    # The text is Markdown, in which HTML would be run by whoever shows it: names and terms may come
+    # from a stranger.
+    environment = Environment(
+        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: value.replace("<", "&lt;") if isinstance(value, str) else value,
+    )  # fmt: skip
     environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.4g}"
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         arm=result.get("arm", config.name),

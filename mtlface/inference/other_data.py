@@ -23,6 +23,7 @@ from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.inference.network import Network
 from mtlface.training.joined_data import with_joined_data
 from mtlface.training.module import MultiTaskModule
+from mtlface.training.own_runs import WHERE, data_places, is_own
 from mtlface.training.search_path import search_path
 from mtlface.training.trusted import check_readers
 
@@ -76,7 +77,29 @@ def data_config(
             OmegaConf.resolve(changed.data)
         except (OmegaConfBaseException, ValueError, YAMLError) as error:
             raise MtlfaceError(f"{word} cannot be read: {str(error).splitlines()[0]}") from error
+    _check_places(changed.data, {word.partition("=")[0] for word in overrides})
     return changed
+
+
+def _check_places(data: DictConfig, given: set[str]) -> None:
+    """Whether this user named where the data comes from, now or when training on it.
+
+    Raises:
+        MtlfaceError: Only the checkpoint names it: a stranger's must not make us read or fetch.
+    """
+    plain: Any = OmegaConf.to_container(data, resolve=True)
+    for place, where in data_places(plain):
+        section = place.removesuffix(" from")
+        named = {f"{section}.{key}" for key in WHERE} | {f"data.{key}" for key in WHERE}
+        demo = where["root"] is None and where["split"] is None and where["source"] == "demo"
+        if demo or named & given or is_own(place, where):
+            continue
+        found = where["root"] or f"Kaggle's {where['kaggle']}"
+        raise MtlfaceError(
+            f"The checkpoint says that its data comes from {found}, and no run of yours on this "
+            f"machine took it from there. Say where it is: {section}.root=<folder>, or "
+            f"{section}.source=kaggle to fetch it, or measure on data=<name> of your own choice."
+        )
 
 
 def _composed(

@@ -13,6 +13,7 @@ from mtlface.errors import MtlfaceError, disk_error
 from mtlface.preemption import Preempted
 
 # Not every library that allocates raises torch.OutOfMemoryError.
+ONE_VALUE = "Expected more than 1 value per channel"  # torch's words, of BatchNorm
 NO_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -33,6 +34,13 @@ def explained(cfg: DictConfig) -> Iterator[None]:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
+    except ValueError as error:
+        if ONE_VALUE not in str(error):
+            raise
+        raise MtlfaceError(
+            f"data.batch_size={cfg.data.batch_size}: BatchNorm needs two images or more in a step "
+            "to have a variance. Take a larger data.batch_size, or a trunk without BatchNorm."
+        ) from error
     except (MemoryError, OSError, RuntimeError) as error:
         if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
             raise MtlfaceError(out_of_memory(cfg)) from error

@@ -1,10 +1,11 @@
-"""What this user has trained on this machine with modules of their own.
+"""What this user has trained on this machine: modules of their own, and where the data came from.
 
 A checkpoint that names a module outside mtlface is refused, as it may be a stranger's. One's own is
 known by a list in the user's config folder: the hash of each section of a config that named such a
 module when it was trained here. The list is never read from a checkpoint or its folder, so a
 stranger's file cannot borrow the trust: it passes only where it names, in the same place and with
-the same arguments, what this user has already run.
+the same arguments, what this user has already run. In the same way `evaluate` reads a run's data
+from where it came only if a run of this user had it there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,28 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+WHERE = ("root", "source", "kaggle", "split")
+
 Section = tuple[str, Mapping[str, Any]]
 """A dotted place of a config, and what is there."""
+
+
+def data_places(data: Mapping[str, Any]) -> list[Section]:
+    """Where each data set of a config's `data` comes from, to be remembered or asked for."""
+    sections = (
+        {"data": data}
+        if "reader" in data
+        else {
+            f"data.{key}": part
+            for key, part in data.items()
+            if isinstance(part, Mapping) and "reader" in part
+        }
+    )
+    whole = {key: data.get(key) for key in WHERE}
+    return [
+        (f"{place} from", {key: part.get(key) or whole[key] for key in WHERE})
+        for place, part in sections.items()
+    ]
 
 
 def own_runs_file() -> Path:

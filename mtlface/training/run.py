@@ -35,7 +35,7 @@ from mtlface.training.identity import RunId
 from mtlface.training.mishaps import explained
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.outputs import show_results
-from mtlface.training.own_runs import remember
+from mtlface.training.own_runs import data_places, remember
 from mtlface.training.ranks import is_first_rank, leave_group
 from mtlface.training.record import record
 from mtlface.training.result import read_result, write_result
@@ -108,7 +108,7 @@ def _run(
     module.constant_losses.copy_(constants)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     if is_first_rank():
-        remember(foreign_sections(config))
+        remember([*foreign_sections(config), *data_places(config["data"])])
         write_text(files.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         write_used_data(datamodule.table, files.path)
     extra = {

@@ -16,6 +16,7 @@ from typing import Any
 
 from mtlface.errors import MtlfaceError, how_to_install
 from mtlface.training.own_runs import Section, is_own
+from mtlface.values import is_name
 
 # Modules whose public names (`__all__`) may all be targets.
 EXPORTING = ("mtlface.balancing", "mtlface.models", "mtlface.tasks", "mtlface.training")
@@ -74,6 +75,9 @@ def check_config(config: Any, trusted: Sequence[str] = ()) -> None:
         value = config.get(key) if isinstance(config, Mapping) else None
         if not isinstance(value, kind) or isinstance(value, bool):
             raise _refused(f"'{key}' is {_shown(value)}, expected {_name(kind)}")
+    for place, value in _names(config):
+        if not is_name(value):
+            raise _refused(f"'{place}' is {_shown(value)}, which no file or folder can be called")
     size = config["data"].get("image_size")
     if not (isinstance(size, list) and len(size) == 2 and all(map(_is_side, size))):
         raise _refused(f"data.image_size is {_shown(size)}, expected two sides in pixels")
@@ -86,6 +90,18 @@ def check_config(config: Any, trusted: Sequence[str] = ()) -> None:
     for place, section in _sections(config, ""):
         if not READER_PLACE.match(place):
             _check_section(place, section, trusted)
+
+
+def _names(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What folders and columns are called after: none may lead out of the folder it is in."""
+    yield "name", config["name"]
+    yield "data.name", config["data"].get("name")
+    for key, part in config["data"].items():
+        if isinstance(part, dict) and "reader" in part:
+            yield f"data.{key}", key
+            yield f"data.{key}.name", part.get("name", key)
+    for task in config["tasks"]:
+        yield "a task's name", task
 
 
 def check_readers(data: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:

@@ -1,6 +1,7 @@
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -150,3 +151,15 @@ def test_another_process_writes_the_same_bytes_and_never_imports_torch(sweep, tm
     for path in files:
         other = tmp_path / "other" / path.relative_to(tmp_path / "this")
         assert path.read_bytes() == other.read_bytes()
+
+
+def test_a_reader_that_stops_early_does_not_stop_the_report(sweep):
+    command = [sys.executable, "-m", "mtlface.compare", f"runs={sweep}", "figures=false"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()  # as `| head` does
+        said = process.stderr.read()
+    assert not said  # no stack trace
+    assert (sweep / "comparison.html").is_file()
