@@ -30,7 +30,10 @@ BACKBONES = (
     "convnext_tiny",
     "vit_b_16",
 )
-TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
+TASKS = sorted(
+    str(path.relative_to(CONF / "task").with_suffix(""))
+    for path in (CONF / "task").rglob("[!_]*.yaml")
+)
 
 
 @cache
