@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mtlface.analysis.comparison import Comparison
-from mtlface.analysis.crossed import Interval
 from mtlface.analysis.curves import cumulative_errors, learning_curve, reliability_curves
 from mtlface.analysis.differences import Difference, Metric, of_images
 from mtlface.analysis.gradients import mean_cosines
@@ -157,15 +156,9 @@ def _label_curves(comparison: Comparison) -> list[tuple[str, str, Figure]]:
 
 
 def _forest_row(d: Difference, names: Mapping[str, str]) -> ForestRow:
-    interval: Interval | None = None
-    if d.estimate and d.base:
-        # The benefit is the difference times one factor, and so is its interval.
-        factor = 100 * d.metric.sign / abs(d.base)
-        low, high = sorted(factor * end for end in d.estimate.interval)
-        interval = (low, high)
     task = f"{d.metric.task}: {metric_name(d.metric.name)}"
     name = names[d.arm] + (" (same whole budget)" if d.matched else "")
-    return ForestRow(name, task, d.benefit or (), interval, d.answer)
+    return ForestRow(name, task, d.benefit or (), percent_interval(d), d.answer)
 
 
 def _absolute(comparison: Comparison, arms: list[Arm]) -> list[tuple[str, str, Figure]]:
