@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from mtlface.analysis import image_metrics as im
 from mtlface.analysis.image_metrics import OfSums
 from mtlface.analysis.results import Run
+from mtlface.data.people import REPEATED, who_repeats
 from mtlface.data.schema import Label
 
 FILE = "test_predictions.csv"
 ERROR, PROBABILITY, TRUE = "/error", "_probability", "_true"
-PERSON = "person"  # the column that says who is on an image, where the data knows
+PEOPLE = "people"  # which images are not independent of each other, as this module reads it
 # A run computes in float32 and on logits, the file holds rounded probabilities: ties may differ.
 TOLERANCE = 2e-3
 
@@ -45,7 +46,7 @@ class ImageScores:
 
     Attributes:
         images: Their names, (N,).
-        people: Who is on them, empty where unknown, (N,).
+        people: What they share with others, a person or an original; empty where unknown, (N,).
         metric: Adds up to what the run wrote down.
     """
 
@@ -66,9 +67,9 @@ class ImageScores:
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
-        """Who is on each image as 0 … C−1, (N,); nobody known is a cluster of its own."""
+        """Which images are not independent, as 0 … C−1, (N,); one that stands alone is its own."""
         alone = np.char.add("image ", self.images)
-        names = np.where(self.people == "", alone, np.char.add("person ", self.people))
+        names = np.where(self.people == "", alone, self.people)
         return np.unique(names, return_inverse=True)[1].reshape(-1)
 
     @cached_property
@@ -193,7 +194,7 @@ def error_curve(errors: Array, thresholds: Array) -> Array:
 
 
 def _scores_of(rows: pd.DataFrame, metric: im.ImageMetric) -> ImageScores:
-    images, people = (rows[c].to_numpy().astype(np.str_) for c in ("image", PERSON))
+    images, people = (rows[c].to_numpy().astype(np.str_) for c in ("image", PEOPLE))
     return ImageScores(images, people, metric)
 
 
@@ -205,7 +206,7 @@ def _read(run: Run) -> pd.DataFrame | None:
         return None
     if "image" not in header:
         return None
-    texts, numbers = {"image", PERSON}, set()
+    texts, numbers = {"image", *REPEATED}, set()
     texts |= {of + end for of in run.groups for end in ("", TRUE)}
     for task, info in run.tasks.items():
         numbers |= {task + ERROR, f"{task}/{info['primary']}"}
@@ -230,7 +231,7 @@ def _read(run: Run) -> pd.DataFrame | None:
         prefix = f"{run.source}/"
         table = table[table["image"].str.startswith(prefix)].reset_index(drop=True)
         table["image"] = table["image"].str.removeprefix(prefix)
-    return table if PERSON in table else table.assign(**{PERSON: ""})
+    return table.assign(**{PEOPLE: who_repeats(table)})
 
 
 def _classes(label: Label | None) -> Sequence[str]:

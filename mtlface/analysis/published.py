@@ -108,8 +108,10 @@ def _reasons(run: Run, source: Mapping[str, Any], metric_differs: str | None) ->
         reasons.append(" ".join(source["reason"].split()))
     for path, expected in (source.get("requires") or {}).items():
         found = run.lookup(path)
-        if found != expected:
-            reasons.append(f"{path} is {found} here and {expected} there")
+        allowed = expected["one_of"] if isinstance(expected, Mapping) else [expected]
+        if found not in allowed:
+            there = " or ".join(map(str, allowed))
+            reasons.append(f"{path} is {found} here and {there} there")
     return tuple(reasons)
 
 
@@ -122,8 +124,9 @@ def _known() -> dict[str, Any]:
 
 
 def _best(found: list[Published], higher: bool) -> list[Published]:
-    usable = [p for p in found if p.agrees] or found
-    return sorted(usable, key=lambda p: p.value, reverse=higher)[:1]
+    """All that are comparable, the best first; the best of those that are not where none is."""
+    ordered = sorted(found, key=lambda p: p.value, reverse=higher)
+    return [p for p in ordered if p.agrees] or ordered[:1]
 
 
 def _cite(found: Sequence[Published], notes: dict[str, int]) -> str:

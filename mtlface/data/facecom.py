@@ -18,7 +18,14 @@ import pandas as pd
 from mtlface.data.facecom_annotations import read_annotations
 from mtlface.data.facecom_folders import read_folders, task_folder
 from mtlface.data.layout import find_folder, found_by_stem, nothing_known
-from mtlface.data.people import IDENTITY, PERSON, people_labels, remark_on_strangers
+from mtlface.data.people import (
+    IDENTITY,
+    ORIGINAL,
+    PERSON,
+    originals,
+    people_labels,
+    remark_on_strangers,
+)
 from mtlface.data.schema import Binary, Category, Labels
 from mtlface.data.splits import checked_ratios, stratified_split
 from mtlface.data.table import SPLITS, FaceTable
@@ -33,7 +40,8 @@ class FaceCom:
 
     Labels: `gender`; `identity` (the people of the training split; others are missing); `person`
     (everyone, for matching against a gallery); `condition` (clear, blur, fog, …) for results by
-    group. Task_A's pictures have no identity, Task_B's no gender.
+    group; `original`, where distorted copies show people without a name. Task_A's pictures have no
+    identity, Task_B's no gender.
 
     Splits are those of the annotations or folders. What is missing is made from the seed: without a
     test split, val becomes test (the hackathon's val people are new, so they are matched, not
@@ -93,10 +101,13 @@ class FaceCom:
         split = self._splits(frame, person, seed)
         columns, people = people_labels(person, split)
         condition, classes = _conditions(frame["condition"].to_numpy(dtype=np.str_))
-        frame = frame.drop(columns="clear").assign(
-            split=pd.Series(split, dtype=object), condition=condition, **columns
-        )
-        labels = Labels([self.labels()["gender"], *people, Category("condition", classes, True)])
+        every = [self.labels()["gender"], *people, Category("condition", classes, True)]
+        copies = originals(person, frame.pop("clear").to_numpy(dtype=np.str_))
+        if copies is not None:
+            columns[ORIGINAL.name], label = copies
+            every.append(label)
+        frame = frame.assign(split=pd.Series(split, dtype=object), condition=condition, **columns)
+        labels = Labels(every)
         # The hackathon's validation people are new on purpose.
         strangers = remark_on_strangers(person, split) if annotated else ()
         return FaceTable(frame, labels, root, omitted, (*renamed, *strangers))

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from mtlface.data.schema import Category
 
 IDENTITY = Category("identity", persons=True)
 PERSON = Category("person", persons=True)
+# The image that others were made from, of people whom nobody names.
+ORIGINAL = Category("original", persons=True)
+# Columns that say which images are not independent of each other, the first that knows it counts.
+REPEATED = (PERSON.name, ORIGINAL.name)
 
 
 def people_labels(
@@ -35,6 +41,41 @@ def people_labels(
         replace(PERSON, classes=tuple(everyone.tolist())),
     )
     return columns, labels
+
+
+def originals(names: np.ndarray, clear: np.ndarray) -> tuple[np.ndarray, Category] | None:
+    """Which images of nameless people were made from one: None where no image has a copy.
+
+    Args:
+        names: Who is on each image, empty where unknown, str (N,).
+        clear: What tells the image that each was made from, itself where it is clear, str (N,).
+
+    Returns:
+        The column `original`, int64 (N,), −1 for images without a copy or with a name; its label.
+    """
+    nameless = np.where(names == "", clear, "")
+    classes, counts = np.unique(nameless[nameless != ""], return_counts=True)
+    if not (repeated := classes[counts > 1]).size:
+        return None
+    return _positions(nameless, repeated), replace(ORIGINAL, classes=tuple(repeated.tolist()))
+
+
+def who_repeats(table: pd.DataFrame) -> NDArray[np.str_]:
+    """Which rows show one person or are copies of one image: a name for each, (N,).
+
+    Args:
+        table: Of predictions, with the columns of `REPEATED` that the data has.
+
+    Returns:
+        Equal names for rows that are not independent; empty for one that stands alone.
+    """
+    found = np.full(len(table), "", dtype=object)
+    for column in REPEATED:
+        if column in table:
+            told = table[column].fillna("").to_numpy().astype(np.str_)
+            named = (found == "") & (told != "")
+            found[named] = np.char.add(f"{column} ", told[named])
+    return found.astype(np.str_)
 
 
 def remark_on_strangers(names: np.ndarray, split: np.ndarray) -> tuple[str, ...]:

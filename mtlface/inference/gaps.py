@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mtlface.data.people import who_repeats
 from mtlface.training.evaluation import Predictions, score
 from mtlface.training.module import MultiTaskModule
 
@@ -108,18 +109,15 @@ def gap_between(
     )
 
 
-def clusters_of(table: pd.DataFrame, column: str) -> NDArray[np.int64]:
-    """Who is on each image, as numbers (N,); one of its own where nobody is named.
+def clusters_of(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Which images are not independent, as numbers (N,); one of its own where nobody says it.
 
     Args:
-        table: Predictions, a row per image.
-        column: The column of people, which may be missing.
+        table: Predictions, a row per image, with columns of `mtlface.data.people.REPEATED`.
     """
-    if column not in table:
-        return np.arange(len(table))
-    names = table[column].astype(str).to_numpy()
-    unnamed = names == ""
-    names = np.where(unnamed, [f"\0{row}" for row in range(len(names))], names)
+    alone = np.char.add("image ", np.arange(len(table)).astype(np.str_))
+    names = who_repeats(table)
+    names = np.where(names == "", alone, names)
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 

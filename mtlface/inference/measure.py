@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.batch import Split
 from mtlface.data.datamodule import FaceDataModule
-from mtlface.data.people import PERSON
 from mtlface.data.table import SPLITS, FaceTable
 from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.inference.gaps import Gap, Groups, clusters_of, crossed_groups, gap_between
@@ -161,7 +160,7 @@ def measure(
             outputs = [member.outputs[name] for member in members]
             columns |= spreads(task, outputs, targets["size"], columns_of(predictions))
         predictions = predictions.assign(**columns)
-    clusters = clusters_of(predictions, PERSON.name)
+    clusters = clusters_of(predictions)
     gaps = {
         f"{name}@{column}": gap
         for name in tasks

@@ -18,6 +18,7 @@ from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import override
 
 from mtlface.tasks.auroc import defined_auroc
+from mtlface.tasks.metrics import pseudo_values
 
 
 class _GalleryMetric(Metric):
@@ -96,13 +97,17 @@ def match(
     Returns:
         None where there is nothing to match.
     """
-    gallery = clean == 1 if (clean >= 0).any() else first_of_each(people)
+    gallery = _gallery_of(people, clean)
     queries = ~gallery & torch.isin(people, people[gallery])
     if not queries.any():
         return None
     unit = normalize(embeddings, dim=1)
     same = people[queries][:, None] == people[gallery]
     return unit[queries] @ unit[gallery].T, same, queries
+
+
+def _gallery_of(people: Tensor, clean: Tensor) -> Tensor:
+    return clean == 1 if (clean >= 0).any() else first_of_each(people)
 
 
 def hits(similarity: Tensor, same: Tensor) -> Tensor:
@@ -125,6 +130,54 @@ def query_hits(embeddings: Tensor, people: Tensor, clean: Tensor) -> Tensor:
         similarity, same, queries = matched
         found[known[queries]] = hits(similarity, same)
     return found
+
+
+def verification_values(embeddings: Tensor, people: Tensor, clean: Tensor) -> Tensor:
+    """`VerificationAUC` image by image: pseudo-values with the area as their mean, (N,).
+
+    The area is over pairs, so an image has no value of its own. The jackknife says what it adds:
+    the area without the pairs of an image, for all images at once in O(P log P) of P pairs. NaN for
+    images that are in no pair, and for all where the area is undefined.
+
+    Args:
+        embeddings: (N, E).
+        people: A number for each person, −1 where unknown, (N,).
+        clean: As for `match`, (N,).
+    """
+    found = embeddings.new_full((len(embeddings),), torch.nan, dtype=torch.float64)
+    known = torch.nonzero(people >= 0)[:, 0]
+    matched = match(embeddings[known].float(), people[known], clean[known])
+    if matched is None:
+        return found
+    similarity, same, queries = matched
+    _, rank = torch.unique(similarity, return_inverse=True)
+    won = torch.zeros_like(rank, dtype=torch.float64)
+    won[same] = beaten(rank[same], rank[~same])
+    won[~same] = same.sum() - beaten(rank[~same], rank[same])
+    rows = known[queries]
+    columns = known[_gallery_of(people[known], clean[known])]
+    without = torch.cat([_without_each(rank, same, won), _without_each(rank.T, same.T, won.T)])
+    found[torch.cat([rows, columns])] = pseudo_values(won[same].mean() / (~same).sum(), without)
+    return found
+
+
+def _without_each(rank: Tensor, same: Tensor, won: Tensor) -> Tensor:
+    """The area under the curve without the pairs of each row: ranks (Q, G) to (Q,)."""
+    areas = []
+    positives, negatives = same.sum(), (~same).sum()
+    pairs = won[same].sum()
+    for ranks, mates, wins in zip(rank, same, won, strict=True):
+        # What the row's positives win against its own negatives is taken away twice.
+        left = pairs - wins.sum() + beaten(ranks[mates], ranks[~mates]).sum()
+        areas.append(left / ((positives - mates.sum()) * (negatives - (~mates).sum())))
+    return torch.stack(areas)
+
+
+def beaten(scores: Tensor, others: Tensor) -> Tensor:
+    """For each score (A,), how many of the others (B,) lie below it; a tie counts half: (A,)."""
+    ordered = others.sort().values
+    below = torch.searchsorted(ordered, scores, side="left").double()
+    return 0.5 * (below + torch.searchsorted(ordered, scores, side="right"))
 
 
 def first_of_each(people: Tensor) -> Tensor:

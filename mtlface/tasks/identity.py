@@ -16,7 +16,12 @@ from mtlface.data.schema import Category, Labels
 from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import CODES, MISSING
 from mtlface.tasks.category import CategoryTask
-from mtlface.tasks.gallery import GalleryTop1, VerificationAUC, query_hits
+from mtlface.tasks.gallery import (
+    GalleryTop1,
+    VerificationAUC,
+    query_hits,
+    verification_values,
+)
 from mtlface.tasks.task import Batch
 
 # The labels that matching needs, where the data has them: who it is even if training knows nobody
@@ -198,8 +203,11 @@ class IdentityTask(CategoryTask):
     def image_metrics(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
         if self.people is None:
             return {}
-        person, clean = batch[self.people.name], self._clean(batch)
-        return {"gallery_top1": query_hits(self.split(output)[1], person, clean)}
+        matched = self.split(output)[1], batch[self.people.name], self._clean(batch)
+        found = {"gallery_top1": query_hits(*matched)}
+        if self.primary == "verification_auc":
+            found["verification_auc"] = verification_values(*matched)
+        return found
 
     @override
     def exported(self, output: Tensor) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,18 @@ from mtlface.tasks.metrics import (
     FailureRate,
     NormalizedMeanError,
     picture_nme,
+    ratio_values,
 )
 from mtlface.tasks.prediction import TRUE, Prediction, Remark, points_of
 from mtlface.tasks.task import Batch, Task, spread_around
 
 EYES = ("left_eye", "right_eye")
+# Metrics of the differences in shares: of each coordinate, and of the mean over all of them.
+OF_SHARES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "mae": (torch.abs, torch.clone),
+    "mse": (torch.square, torch.clone),
+    "rmse": (torch.square, torch.sqrt),
+}
 
 
 class LandmarkTask(Task[Points]):
@@ -206,6 +213,18 @@ class LandmarkTask(Task[Points]):
         if self.eyes is None:
             return picture_nme(*self._by_image(shares, truth, size), 1.0)
         return picture_nme(self._on_disk(shares, size), self._on_disk(truth, size), self.eyes)
+
+    @override
+    def image_metrics(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        size, shares, truth = batch["size"], self.shares(output), self.true_shares(batch)
+        if self.primary == "nme_image":
+            return {"nme_image": picture_nme(*self._by_image(shares, truth, size), 1.0)}
+        if self.primary not in OF_SHARES:
+            return {}  # the predicted points or the error give it
+        error, root = OF_SHARES[self.primary]
+        away = error(shares - truth).flatten(1)
+        counts = away.isfinite().sum(dim=1)
+        return {self.primary: ratio_values(away.nansum(dim=1), counts, root)}
 
     @override
     def nonconformity(self, output: Tensor, batch: Batch) -> Tensor:

@@ -4,7 +4,7 @@ All of them are means over pictures, so that two sums are their whole state: exa
 right across devices. A picture without the label is counted nowhere; none at all gives NaN.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -34,6 +34,38 @@ def picture_nme(
     else:
         lengths = torch.as_tensor(normalizer, dtype=errors.dtype, device=errors.device)
     return torch.where(lengths > 0, errors / lengths, torch.nan)
+
+
+def pseudo_values(value: Tensor, without: Tensor) -> Tensor:
+    """What each image adds to a metric that is no mean over images, with the metric as their mean.
+
+    Tukey's pseudo-values (1958), moved so that their mean is the metric itself; NaN for all where
+    one of them is undefined.
+
+    Args:
+        value: The metric of all images, a scalar.
+        without: The metric without each image, (N,).
+    """
+    found = value + (len(without) - 1) * (without.mean() - without)
+    return found if bool(found.isfinite().all()) else torch.full_like(found, torch.nan)
+
+
+def ratio_values(sums: Tensor, counts: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """`pseudo_values` of function(sum of sums / sum of counts): (N,), NaN where nothing counts.
+
+    Args:
+        sums: What each image adds above the line, (N,).
+        counts: What it adds below, 0 where it has no label, (N,).
+        function: Of the ratio, elementwise.
+    """
+    found = torch.full_like(sums, torch.nan, dtype=torch.float64)
+    known = counts > 0
+    above, below = sums[known].double(), counts[known].double()
+    if len(above):
+        value = function(above.sum() / below.sum())
+        without = function((above.sum() - above) / (below.sum() - below))
+        found[known] = pseudo_values(value, without) if len(above) > 1 else value
+    return found
 
 
 def without_zero_by_zero(found: Mapping[str, Tensor], confusion: Tensor) -> dict[str, Tensor]:

@@ -221,10 +221,10 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """One number a picture, lower is better, NaN where unlabelled: (B,)."""
 
     def image_metrics(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Metrics that are means over images and that no predicted column could give again.
+        """What each image adds to metrics that no predicted column could give again.
 
-        Comparisons need them image by image: by the metric's name, float (B,), NaN where an image
-        does not count.
+        Comparisons need them image by image: by the metric's name, float (B,), with the metric as
+        mean, NaN where an image does not count.
         """
         return {}
 

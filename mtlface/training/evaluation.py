@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mtlface.data.batch import Batch, Split
 from mtlface.data.datamodule import FaceDataModule
-from mtlface.data.people import PERSON
+from mtlface.data.people import REPEATED
 from mtlface.data.schema import Category
 from mtlface.data.table import FaceTable
 from mtlface.tasks import Task
@@ -230,7 +230,7 @@ def prediction_table(module: MultiTaskModule, found: Predictions, table: FaceTab
         columns |= task_columns(task, found.outputs[name], found.targets)
     for name in table.labels:
         label = table.labels.find(name, Category)
-        if label is not None and (label.groups or name == PERSON.name):
+        if label is not None and (label.groups or name in REPEATED):
             columns.setdefault(name, label.names(rows))
     return pd.DataFrame(columns)
 

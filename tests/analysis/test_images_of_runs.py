@@ -66,14 +66,13 @@ def batch():
     }
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
-def written(request, tmp_path_factory):
+def write(folder, name, primary=None):
     """A run with one task: what evaluation writes, and what the task's own metrics say."""
-    name, targets = request.param, batch()
+    targets = batch()
     torch.manual_seed(0)
     task = KINDS[name](
         name="mine", label=name, labels=LABELS, in_features=4, frame=(32, 32),
-        head=linear_head, loss=torch.nn.MSELoss(reduction="none"),
+        head=linear_head, loss=torch.nn.MSELoss(reduction="none"), primary=primary,
     )  # fmt: skip
     output = task(torch.randn(N, 4)) * (20 if name == "age" else 1)
     metrics = task.metrics()
@@ -82,11 +81,15 @@ def written(request, tmp_path_factory):
     table = {"image": [f"{i}.jpg" for i in range(N)], "person": ["p"] * N}
     table |= task_columns(task, output.detach(), targets)
     info = {"mine": {"label": name, "primary": task.primary}}
-    run = run_with(tmp_path_factory.mktemp("runs"), table, info, found)
-    return name, run, targets
+    return name, run_with(folder, table, info, found), targets
 
 
-# What `test_predictions.csv` cannot give: it has neither embeddings nor images' sizes.
+@pytest.fixture(scope="module", params=list(KINDS))
+def written(request, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("runs"), request.param)
+
+
+# What `test_predictions.csv` gives of the primary metric only: it has neither embeddings nor sizes.
 ABSENT = {
     "landmarks": {"mae", "mse", "rmse", "nme_image"},
     "identity": {"verification_auc"},
@@ -178,6 +181,29 @@ def test_runs_pair_by_the_name_of_an_image_and_not_by_its_row(tmp_path):
     assert list(theirs.contributions) == pytest.approx([3, 1, 2, 0])
     assert list(theirs.in_order_of(ours.images).contributions) == pytest.approx([0, 1, 2, 3])
     assert theirs.in_order_of(np.array(["0", "1", "2", "x"])) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "primary"), [(name, metric) for name, metrics in ABSENT.items() for metric in metrics]
+)
+def test_whatever_stands_for_a_task_is_in_the_file(tmp_path, name, primary):
+    _, run, _ = write(tmp_path, name, primary)
+    predictions = Predictions()
+    found = predictions.scores(run, "mine", primary)
+    assert found.metric.value == pytest.approx(run.metrics[f"test/mine/{primary}"], rel=1e-4)
+    assert not predictions.notes
+
+
+def test_copies_of_one_image_are_one_cluster_where_nobody_is_named(tmp_path):
+    table = {
+        "image": list("abcde"), "person": ["p", "", "p", "", ""],
+        "original": ["", "x", "", "x", ""], "age": [1.0] * 5, "age_true": [0.0] * 5,
+    }  # fmt: skip
+    tasks = {"age": {"label": "age", "primary": "mae"}}
+    run = run_with(tmp_path, table, tasks, {"test/age/mae": 1})
+    a, b, c, d, e = Predictions().scores(run, "age", "mae").clusters
+    assert a == c and b == d
+    assert len({a, b, e}) == 3
 
 
 def test_images_of_one_person_are_one_cluster_and_nobody_known_is_his_own(tmp_path):

@@ -32,6 +32,19 @@ def test_a_figure_agrees_only_where_counts_and_input_size_agree(run_writer):
     assert other.reasons == ("config.data.image_size is [64, 64] here and [224, 224] there",)
 
 
+def test_nine_figures_agree_with_a_run_on_one_of_the_five_published_splits(run_writer):
+    folds = {"train": [2, 3, 4, 5, 6, 7], "val": [8, 9], "test": [0, 1]}
+    same = {"config.data.split": {"file": "sha256:0", **folds}}
+    age = {"arm": "agegender_age", "data": "agegender"}
+    found = figures(run_writer, **age, **same)
+    published = {p.title: p.value for p in found.values() if p.agrees and p.metric == "age/mae"}
+    assert len(published) == 9
+    assert min(published.values()) == 3.87
+    other = {"config.data.split": {"file": "sha256:0", **folds, "test": [0, 5]}}
+    for changed in (other, {}):
+        assert not any(p.agrees for p in figures(run_writer, **age, **changed).values())
+
+
 def test_nothing_agrees_with_rendered_faces(run_writer):
     found = figures(run_writer, arm="celeba_gender", **{"trained_on.celeba.root_kind": "demo"})
     assert found

@@ -375,3 +375,15 @@ def test_annotated_images_with_another_ending_are_taken_by_stem(tmp_path):
     table = read(root)
     assert list(table.frame["image"]) == ["images/a.jpg", "images/gone.jpg"]
     assert "images/a.jpg for images/a.png" in table.remarks[0]
+
+
+def test_copies_of_one_image_of_nobody_known_are_told_by_their_original(tmp_path):
+    names = ["a.jpg", "a_foggy.jpg", "b.jpg", "c.jpg", "c_rainy.jpg"]
+    known = [{"person_id": 7} if name.startswith("c") else {} for name in names]
+    table = read(facecom(tmp_path, [entry(n, **k) for n, k in zip(names, known, strict=True)]))
+    label = table.labels["original"]
+    named = dict(zip(table.frame["image"], label.names(table.frame), strict=True))
+    clear = named["images/a.jpg"]
+    assert clear and named["images/a_foggy.jpg"] == clear
+    assert not any(named[f"images/{name}"] for name in names[2:])
+    assert "original" not in read(facecom(tmp_path / "b", [entry(person_id=1)])).labels

@@ -114,9 +114,9 @@ def test_a_metric_that_is_no_mean_is_computed_anew_for_each_draw(measured):
 
 def test_who_is_on_an_image_and_who_belongs_to_two_groups():
     people = pd.DataFrame({"person": ["ann", "", "bob", "ann", ""]})
-    found = clusters_of(people, "person")
+    found = clusters_of(people)
     assert found[0] == found[3] and len(set(found.tolist())) == 4
-    assert clusters_of(people, "nobody").tolist() == [0, 1, 2, 3, 4]
+    assert clusters_of(people.drop(columns="person")).tolist() == [0, 1, 2, 3, 4]
     groups = {"race": {"x": np.array([0, 1]), "y": np.array([2])}, "sex": {"m": np.array([1, 2])}}
     both = crossed_groups(groups, ("race", "sex"))
     assert {name: rows.tolist() for name, rows in both.items()} == {"x & m": [1], "y & m": [2]}

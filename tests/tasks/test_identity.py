@@ -16,7 +16,12 @@ from torch import nn
 from mtlface.data.schema import Category, Labels
 from mtlface.models import linear_head, no_head
 from mtlface.tasks import IdentityTask
-from mtlface.tasks.gallery import GalleryTop1, VerificationAUC, first_of_each
+from mtlface.tasks.gallery import (
+    GalleryTop1,
+    VerificationAUC,
+    first_of_each,
+    verification_values,
+)
 
 PEOPLE = ("ann", "bob", "cem", "dia")
 CONDITIONS = ("clear", "fog")
@@ -218,3 +223,35 @@ def test_margins_keep_their_precision_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed, _ = identity.losses(identity(features), targets)
     assert mixed.item() == pytest.approx(exact.item(), rel=1e-5)
+
+
+@given(seed=st.integers(0, 10_000), people=st.integers(2, 5), images=st.integers(8, 24))
+@settings(max_examples=40, deadline=None)
+def test_what_an_image_adds_to_the_verification_is_the_area_without_it(seed, people, images):
+    rng = np.random.default_rng(seed)
+    # Cosines of exactly -1, 0 and 1, so that many tie.
+    signs = torch.from_numpy(rng.choice([-1.0, 1.0], (images, 1)).astype(np.float32))
+    embeddings = signs * torch.eye(3)[rng.integers(0, 3, images)]
+    person = torch.from_numpy(rng.integers(-1, people, images))
+    clean = torch.from_numpy(rng.integers(0, 2, images))
+    found = verification_values(embeddings, person, clean)
+
+    def area(rows):
+        queries = [i for i in rows if clean[i] == 0 and person[i] in person[clean == 1]]
+        gallery = [i for i in rows if clean[i] == 1]
+        pairs = [(float(embeddings[q] @ embeddings[g]), bool(person[q] == person[g]))
+                 for q in queries for g in gallery]  # fmt: skip
+        if len({same for _, same in pairs}) < 2:
+            return math.nan
+        return roc_auc_score([same for _, same in pairs], [cosine for cosine, _ in pairs])
+
+    known = [i for i in range(images) if person[i] >= 0]
+    whole = area(known)
+    paired = [i for i in known if clean[i] == 1 or person[i] in person[(clean == 1)]]
+    without = np.array([area([j for j in known if j != i]) for i in paired])
+    if np.isfinite(without).all() and np.isfinite(whole) and found.isfinite().any():
+        expected = whole + (len(paired) - 1) * (without.mean() - without)
+        assert found[paired].numpy() == pytest.approx(expected, abs=1e-6)
+        assert float(found.nanmean()) == pytest.approx(whole, abs=1e-6)
+    else:
+        assert not found.isfinite().any()

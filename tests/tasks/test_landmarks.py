@@ -268,6 +268,26 @@ def test_nme_is_measured_by_the_two_points_that_were_chosen(measured):
     assert task_of(label=SIXTY_EIGHT).primary == "nme_image"
 
 
+@pytest.mark.parametrize("primary", ["nme_image", "mae", "mse", "rmse"])
+def test_what_each_image_adds_has_the_primary_metric_as_mean(measured, primary):
+    task = task_of(primary=primary)
+    output, batch = some(task, missing=0.3)
+    found = task.image_metrics(output, batch)[primary]
+    whole = measured(task, output, batch)[primary]
+    assert float(found.nanmean()) == pytest.approx(whole, rel=1e-5)
+    known = torch.nonzero(batch["landmarks"].isfinite().any(dim=(1, 2)))[:, 0]
+    assert torch.equal(torch.nonzero(found.isfinite())[:, 0], known)
+    # The jackknife, of one image.
+    rest = known[known != known[4]]
+    left = measured(task, output[rest], {name: of[rest] for name, of in batch.items()})[primary]
+    others = [known[known != i] for i in known]
+    without = [
+        measured(task, output[o], {n: of[o] for n, of in batch.items()}, 1)[primary] for o in others
+    ]
+    expected = whole + (len(known) - 1) * (np.mean(without) - left)
+    assert float(found[known[4]]) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
