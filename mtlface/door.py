@@ -41,6 +41,7 @@ def guarded(main: Callable[[], int | None], stopped: str = STARTS_ANEW) -> None:
         stopped: What is said after Ctrl-C and SIGTERM of the work that was done until then.
     """
     preemption.listen()
+    _open_closed_streams()
     try:
         code = main()
     except BrokenPipeError:  # the reader, such as head, has seen enough
@@ -59,3 +60,17 @@ def guarded(main: Callable[[], int | None], stopped: str = STARTS_ANEW) -> None:
         print(f"\nInterrupted. {stopped}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _open_closed_streams() -> None:
+    """Gives a process that was started without stdin, stdout or stderr somewhere to write to.
+
+    The next file that it opens would take the stream's number, and get what was meant for it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if number == 0 else "w"))  # noqa: SIM115

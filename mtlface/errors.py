@@ -7,6 +7,10 @@ import re
 from collections.abc import Iterator
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+LIMITS = {  # what a shell's `ulimit` allows
+    errno.EFBIG: "is larger than files may be here. Raise the limit (ulimit -f unlimited)",
+    errno.EMFILE: "is one open file too many here. Raise the limit (ulimit -n 4096)",
+}
 LOCKED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_HOME = "Could not determine home directory."  # of pathlib's RuntimeError
 
@@ -60,8 +64,12 @@ def disk_error(error: BaseException) -> MtlfaceError | None:
                 "A path begins with ~, but the user meant by it has no home folder on this "
                 "machine. Write the path in full."
             )
-        if isinstance(cause, OSError) and cause.errno in FULL | LOCKED:
-            name = cause.filename or "a file of the run"
+        if not isinstance(cause, OSError):
+            continue
+        name = cause.filename or "a file of the run"
+        if cause.errno in LIMITS:
+            return MtlfaceError(f"{name} {LIMITS[cause.errno]}; the same command then goes on.")
+        if cause.errno in FULL | LOCKED:
             if cause.errno in FULL:
                 return MtlfaceError(
                     f"The disk is full: {name} could not be written ({cause.strerror}). What was "

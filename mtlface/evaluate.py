@@ -223,7 +223,8 @@ def write(
     Raises:
         MtlfaceError: The folder cannot be written.
     """
-    from mtlface.atomic import atomic_write
+    from mtlface.atomic import write_text
+    from mtlface.data.csv_cells import to_csv
     from mtlface.training.result import write_result
 
     content: dict[str, Any] = {"schema": 1, "checkpoint": str(checkpoints[0])}
@@ -236,8 +237,7 @@ def write(
     content["equalised_odds_difference"] = odds
     _make(output)
     try:
-        with atomic_write(output / "predictions.csv") as file:
-            found.predictions.to_csv(file, index=False)
+        write_text(output / "predictions.csv", to_csv(found.predictions))
         write_result(output / "evaluation.json", content)
         if curves:
             from mtlface.plots.risk import risk_coverage_figure

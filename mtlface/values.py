@@ -14,6 +14,7 @@ from mtlface.errors import MtlfaceError, did_you_mean
 
 LONGEST_NAME = 200  # bytes: file systems take 255, and temporary files need some of them
 _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning of a formula
 TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -82,7 +83,7 @@ def cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    return printable(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
+    return printable(f"'{value}" if value[:1] in FORMULA else value)
 
 
 def optional(rule: Rule) -> Rule:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mtlface.analysis import image_metrics as im
 from mtlface.analysis.image_metrics import OfSums
 from mtlface.analysis.results import Run
+from mtlface.data.csv_cells import from_cells
 from mtlface.data.people import REPEATED, who_repeats
 from mtlface.data.schema import Label
 
@@ -227,6 +228,7 @@ def _read(run: Run) -> pd.DataFrame | None:
         )
     except (OSError, ValueError):
         return None
+    table = table.assign(**{name: from_cells(table[name]) for name in texts})
     if run.source is not None:  # names in the file of several sources begin with theirs
         prefix = f"{run.source}/"
         table = table[table["image"].str.startswith(prefix)].reset_index(drop=True)

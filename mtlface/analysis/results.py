@@ -242,7 +242,8 @@ def _shape_problem(content: Any) -> str | None:
             return f"holds something else than a dict in '{key}'"
     if not isinstance(content.get("overrides") or [], list):
         return "holds something else than a list in 'overrides'"
-    names = [content["experiment"], content["arm"], content["data"], content.get("sweep") or ""]
+    names = [content["experiment"], content["arm"], content["data"]]
+    names += [content.get("sweep") or "", content.get("label") or ""]
     for name in (*names, *content["tasks"], *content["metrics"]):
         if not isinstance(name, str) or len(name) > LONGEST_NAME or printable(name) != name:
             return f"has the name {shown(name)}, which is too long or has control characters"
@@ -266,7 +267,8 @@ def _read_unfinished(folder: Path, files: set[str]) -> UnfinishedRun:
             error = shown(str(read_json(folder / "error.json")["error"]), LONGEST_ERROR)
         except (OSError, ValueError, KeyError, TypeError):
             error = "error.json cannot be read"
-    group, arm, data, last = ("", "", "", "", *folder.resolve().parts)[-4:]
+    places = map(printable, folder.resolve().parts)
+    group, arm, data, last = ("", "", "", "", *places)[-4:]
     seed = re.fullmatch(r"seed=(\d+)", last)
     return UnfinishedRun(folder, group, arm, data, int(seed[1]) if seed else None, error)
 

@@ -1,9 +1,12 @@
 """The packed store: all pictures of a table in one memory-mapped array, decoded once.
 
-A store is a folder below the cache, `<height>x<width>-<key>/`, with `pixels.npy`, `sizes.npy` and
-`index.json`. The key is made of the names, sizes and times of the picture files, the working size
-and the version of the decoder, so that changed data makes a new store and stores of several sizes
-lie side by side. A store folder appears whole or not at all.
+A store is a folder below the cache, `<height>x<width>-<key>/`, with `pixels.npy`, `sizes.npy`,
+`checks.npy` and `index.json`. The key is made of the names, sizes and times of the picture files,
+the working size and the version of the decoder, so that changed data makes a new store and stores
+of several sizes lie side by side. A store folder appears whole or not at all.
+
+What happens to it later is noticed by check sums, of rows and of image files, drawn anew whenever
+it is opened: disks forget, and a copy may keep an image's size and time but not its content.
 """
 
 import hashlib
@@ -11,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,14 +23,28 @@ from typing import Any
 
 import numpy as np
 
-from mtlface.data.store_build import INDEX, PIXELS, SIZES, BadImage, build
-from mtlface.data.store_files import PictureFiles, list_files
+from mtlface.data.store_build import (
+    CHECKS,
+    INDEX,
+    PIXELS,
+    SIZES,
+    BadImage,
+    build,
+    content_digest,
+)
+from mtlface.data.store_files import PictureFiles, file_check, list_files
 from mtlface.data.store_lock import sole_builder, whole_or_nothing
 from mtlface.errors import MtlfaceError
 
 __all__ = ["BadImage", "JoinedStore", "PixelStore", "open_store"]
 
-DECODER_VERSION = 2
+CHECKED_BYTES, CHECKED_ROWS = 2**25, 4096
+"""The most pixels, and rows, that are compared with their check sums when a store is opened."""
+
+CHECKED_FILES = 32
+"""Of images that are read again when a store is opened."""
+
+DECODER_VERSION = 3
 """Part of every key: raised when the same files are to give other pixels or another layout."""
 
 log = logging.getLogger(__name__)
@@ -161,13 +179,13 @@ def open_store(
     files = list_files(images, root)
     key = files.key(DECODER_VERSION, *size)
     folder = cache.absolute() / f"{size[0]}x{size[1]}-{key[:24]}"
-    if (store := _read(folder)) is not None:
+    if (store := _checked(folder, files)) is not None:
         return store
     needed = len(images) * size[0] * size[1] * 3
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with sole_builder(folder):
-            return _read(folder) or _build(files, size, folder, workers, progress, needed)
+            return _checked(folder, files) or _build(files, size, folder, workers, progress, needed)
     except (OSError, NotImplementedError) as error:  # the latter: locks that are not supported
         reason = getattr(error, "strerror", None) or str(error)
         raise MtlfaceError(
@@ -189,7 +207,7 @@ def _build(
     if free < needed:
         raise OSError(0, f"only {free / 2**30:.2f} GiB are free there")
     if folder.exists():
-        log.warning("the picture store %s is damaged and is built again", folder)
+        log.warning("the picture store %s is damaged or out of date and is built again", folder)
     threads = workers or _usable_cores()
     with whole_or_nothing(folder) as unfinished:
         seconds = build(files, size, unfinished, threads, progress)
@@ -207,10 +225,11 @@ def _read(folder: Path) -> PixelStore | None:
     try:
         index = json.loads((folder / INDEX).read_bytes())
         pixels = np.load(folder / PIXELS, mmap_mode="r")
-        sizes = np.load(folder / SIZES)
+        sizes, checks = np.load(folder / SIZES), np.load(folder / CHECKS)
         bad = tuple(BadImage(int(row), str(image), str(why)) for row, image, why in index["bad"])
         digest = str(index["digest"])
-        shape = (int(index["count"]), *index["size"], 3)
+        height, width = index["size"]
+        shape = (int(index["count"]), int(height), int(width), 3)
     # A torn .npy or JSON file raises nearly anything; whatever it is, the store is built again.
     except Exception as error:
         if not isinstance(error, FileNotFoundError):
@@ -222,9 +241,45 @@ def _read(folder: Path) -> PixelStore | None:
         and (folder / PIXELS).stat().st_size == pixels.offset + pixels.nbytes
         and sizes.shape == (shape[0], 2)
         and sizes.dtype == np.int32
+        and checks.shape == (shape[0], 2)
+        and checks.dtype == np.uint32
+        and digest == content_digest(shape[1:3], sizes, checks)
         and all(0 <= item.row < shape[0] for item in bad)
     )
     return PixelStore(pixels, sizes, bad, digest, folder) if whole else None
+
+
+def _checked(folder: Path, files: PictureFiles) -> PixelStore | None:
+    """The store in `folder`, if what is drawn of it is as it was built; else None, with a word."""
+    store = _read(folder)
+    if store is None:
+        return None
+    checks = np.load(folder / CHECKS)
+    count = len(checks)
+    draw = np.random.default_rng()  # never the same rows twice, and no seed of a training's
+    rows = np.arange(count)
+    share = min(CHECKED_ROWS, max(1, CHECKED_BYTES // store.pixels[0].nbytes))
+    if share < count:
+        rows = np.sort(draw.choice(count, share, replace=False))
+    wrong = [int(row) for row in rows if zlib.crc32(store.pixels[row].tobytes()) != checks[row, 0]]
+    if wrong:
+        log.warning(
+            "the picture store %s holds other pixels than it was built with (%d of %d rows that "
+            "were checked, the first of %s)",
+            folder, len(wrong), len(rows), files.names[wrong[0]],
+        )  # fmt: skip
+        return None
+    there = np.flatnonzero(files.sizes >= 0)
+    for row in draw.choice(there, min(CHECKED_FILES, len(there)), replace=False):
+        if file_check(files, int(row)) not in (None, int(checks[row, 1])):
+            name = files.names[int(row)]
+            log.warning(
+                "%s was replaced by an image of the same size and time since the picture store %s "
+                "was built",
+                name, folder,
+            )  # fmt: skip
+            return None
+    return store
 
 
 def _reopen(folder: Path, build_s: float | None) -> PixelStore:

@@ -23,7 +23,7 @@ from mtlface.data.decode import BadImageError, decode_resized, read_file
 from mtlface.data.store_files import MISSING, NOT_A_FILE, PictureFiles
 from mtlface.errors import MtlfaceError
 
-PIXELS, SIZES, INDEX = "pixels.npy", "sizes.npy", "index.json"
+PIXELS, SIZES, CHECKS, INDEX = "pixels.npy", "sizes.npy", "checks.npy", "index.json"
 
 _BLOCK_BYTES = 2**22  # of pixels that a thread holds before it writes them
 
@@ -47,7 +47,7 @@ class BadImage:
 class _Block:
     rows: range
     sizes: np.ndarray  # (rows, 2) int32
-    checksums: np.ndarray  # (rows,) uint32
+    checks: np.ndarray  # (rows, 2) uint32: of the pixels and of the file
     bad: list[BadImage]
 
 
@@ -70,7 +70,7 @@ def build(
     started = time.perf_counter()
     count = len(files.names)
     sizes = np.zeros((count, 2), np.int32)
-    checksums = np.zeros(count, np.uint32)
+    checks = np.zeros((count, 2), np.uint32)
     bad: list[BadImage] = []
     with (folder / PIXELS).open("wb", buffering=0) as file, _bar(count, size, progress) as bar:
         start = _write_header(file.fileno(), (count, *size, 3))
@@ -83,22 +83,23 @@ def build(
                 for future in as_completed(blocks):
                     block = future.result()
                     sizes[block.rows] = block.sizes
-                    checksums[block.rows] = block.checksums
+                    checks[block.rows] = block.checks
                     bad.extend(block.bad)
                     bar.update(len(block.rows))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         os.fsync(file.fileno())
-    with (folder / SIZES).open("wb") as file:
-        np.save(file, sizes)
-        file.flush()
-        os.fsync(file.fileno())
+    for name, array in ((SIZES, sizes), (CHECKS, checks)):
+        with (folder / name).open("wb") as file:
+            np.save(file, array)
+            file.flush()
+            os.fsync(file.fileno())
     seconds = time.perf_counter() - started
     index = {
         "count": count,
         "size": size,
-        "digest": _digest(size, sizes, checksums),
+        "digest": content_digest(size, sizes, checks),
         "build_s": seconds,
         "bad": [[item.row, item.image, item.reason] for item in sorted(bad, key=_row)],
     }
@@ -128,15 +129,18 @@ def _decode_block(
 ) -> _Block:
     pixels = np.zeros((len(rows), *size, 3), np.uint8)
     sizes = np.zeros((len(rows), 2), np.int32)
+    checks = np.zeros((len(rows), 2), np.uint32)
     bad = []
     for place, row in enumerate(rows):
         try:
-            pixels[place], sizes[place] = decode_resized(_read(files, row), size)
+            data = _read(files, row)
+            checks[place, 1] = zlib.crc32(data)
+            pixels[place], sizes[place] = decode_resized(data, size)
         except BadImageError as error:
             bad.append(BadImage(row, files.names[row], error.reason))
-    checksums = np.array([zlib.crc32(picture.data) for picture in pixels], np.uint32)
+    checks[:, 0] = [zlib.crc32(picture.data) for picture in pixels]
     _write(descriptor, pixels, start + rows.start * pixels[0].nbytes)
-    return _Block(rows, sizes, checksums, bad)
+    return _Block(rows, sizes, checks, bad)
 
 
 def _read(files: PictureFiles, row: int) -> bytes:
@@ -178,10 +182,11 @@ def _write(descriptor: int, pixels: np.ndarray, offset: int) -> None:
         rest, offset = rest[written:], offset + written
 
 
-def _digest(size: tuple[int, int], sizes: np.ndarray, checksums: np.ndarray) -> str:
+def content_digest(size: tuple[int, int], sizes: np.ndarray, checks: np.ndarray) -> str:
+    """SHA-256 of the working size, the images' own sizes and the CRC-32 of each row's pixels."""
     digest = hashlib.sha256(np.array(size, "<i4").tobytes())
     digest.update(sizes.astype("<i4").tobytes())
-    digest.update(checksums.astype("<u4").tobytes())
+    digest.update(checks[:, 0].astype("<u4").tobytes())
     return digest.hexdigest()
 
 

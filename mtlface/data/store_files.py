@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,14 @@ class PictureFiles:
         digest.update(self.sizes.tobytes())
         digest.update(self.modified.tobytes())
         return digest.hexdigest()
+
+
+def file_check(files: PictureFiles, row: int) -> int | None:
+    """The CRC-32 of an image file as it is now; None where it cannot be read."""
+    try:
+        return zlib.crc32(Path(files.root, files.names[row]).read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def list_files(images: Sequence[str], root: Path) -> PictureFiles:

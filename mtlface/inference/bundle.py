@@ -17,6 +17,7 @@ from mtlface.inference.card import model_card
 from mtlface.inference.network import Network
 from mtlface.inference.outputs import described_all
 from mtlface.inference.portable import INPUT, export_onnx, export_program, portable
+from mtlface.training.places import without_places
 from mtlface.training.result import read_result
 
 PREPROCESSING = (
@@ -73,7 +74,8 @@ def write_bundle(
     bundle = Bundle(folder)
     try:
         _write_weights(network, folder / WEIGHTS)
-        write_text(folder / CONFIG, OmegaConf.to_yaml(network.config, resolve=True))
+        config: Any = OmegaConf.to_container(network.config, resolve=True)
+        write_text(folder / CONFIG, OmegaConf.to_yaml(without_places(config)))
         write_text(folder / LABELS, json.dumps(labels, indent=1, ensure_ascii=False) + "\n")
         bundle.files += [WEIGHTS, CONFIG, LABELS]
         if onnx:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,6 @@ from mtlface.training.module import MultiTaskModule
 from mtlface.training.network import load_network, network_of
 from mtlface.training.result import read_json
 
-# Pixels in float32, and the first layer's activations: 64 channels at half the size.
-BYTES_PER_PIXEL = 4 * (3 + 64 // 4 * 2)
 BEST = Path("checkpoints") / "best.ckpt"
 
 
@@ -93,36 +90,8 @@ def open_network(
         module, config, labels = network_of(read_bundle(path.parent), path.parent, trusted)
     else:
         module, config, labels = load_network(path, trusted)
-    check_working_size(config.data.image_size, free_memory())
     module.eval().to(place)
     return Network(module, config, labels, path, place, tuple(trusted))
-
-
-def check_working_size(size: Sequence[int], free: int | None) -> None:
-    """Whether this machine has the memory for one image of a network's working size.
-
-    Args:
-        size: (height, width) in pixels.
-        free: Bytes; None where the system does not say.
-
-    Raises:
-        MtlfaceError: It has not: a stranger's checkpoint may ask for any size.
-    """
-    needed = int(size[0]) * int(size[1]) * BYTES_PER_PIXEL
-    if free is not None and needed > free:
-        raise MtlfaceError(
-            f"The network works on images of {size[0]}x{size[1]} px, for each of which it needs "
-            f"about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free here. Take a "
-            "checkpoint with a smaller data.image_size, or a machine with more memory."
-        )
-
-
-def free_memory() -> int | None:
-    """Free bytes of this machine's memory; None where the system does not say."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def find_checkpoint(path: Path) -> Path:

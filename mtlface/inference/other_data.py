@@ -24,6 +24,7 @@ from mtlface.inference.network import Network
 from mtlface.training.joined_data import with_joined_data
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.own_runs import WHERE, data_places, is_own
+from mtlface.training.places import NOT_KEPT, data_of_run
 from mtlface.training.search_path import search_path
 from mtlface.training.trusted import check_readers
 
@@ -48,7 +49,7 @@ def data_config(
         MtlfaceError: There is no such data, it has no such key, or the run's own data is read by a
             module that is neither the user's own nor trusted.
     """
-    config = network.config
+    config = _with_its_data(network)
     sections = source_sections(config.data)
     joined = "reader" not in config.data
     if name is not None and name != config.data.name and not (joined and name in sections):
@@ -81,6 +82,17 @@ def data_config(
     return changed
 
 
+def _with_its_data(network: Network) -> DictConfig:
+    """The run's config; with the paths of its data where its folder is at hand."""
+    plain: Any = OmegaConf.to_container(network.config, resolve=True)
+    data = data_of_run(network.run_folder, plain)
+    if data is None:
+        return network.config
+    changed = network.config.copy()
+    changed.data = {**data, "cache": plain["data"]["cache"]}
+    return changed
+
+
 def _check_places(data: DictConfig, given: set[str]) -> None:
     """Whether this user named where the data comes from, now or when training on it.
 
@@ -95,9 +107,14 @@ def _check_places(data: DictConfig, given: set[str]) -> None:
         if demo or named & given or is_own(place, where):
             continue
         found = where["root"] or f"Kaggle's {where['kaggle']}"
+        reason = (
+            f"says that its data comes from {found}, and no run of yours on this machine took it "
+            "from there"
+        )
+        if NOT_KEPT in (where["root"], where["split"]):
+            reason = "keeps no path of its data, and the run's config.yaml is not in its folder"
         raise MtlfaceError(
-            f"The checkpoint says that its data comes from {found}, and no run of yours on this "
-            f"machine took it from there. Say where it is: {section}.root=<folder>, or "
+            f"The checkpoint {reason}. Say where it is: {section}.root=<folder>, or "
             f"{section}.source=kaggle to fetch it, or measure on data=<name> of your own choice."
         )
 

@@ -96,6 +96,8 @@ def export_onnx(network: Network, names: list[str], kind: torch.dtype, path: Pat
             verbose=False,
         )
         assert program is not None
+        for node in program.model.graph.all_nodes():
+            node.metadata_props.clear()  # the paths of this machine's Python files
         with atomic_write(path) as file:
             file.write(program.model_proto.SerializeToString())
     try:
@@ -133,6 +135,9 @@ def export_program(network: Network, kind: torch.dtype, path: Path) -> float:
             (example(network, 2, kind),),
             dynamic_shapes={INPUT: {0: torch.export.Dim("batch", min=1)}},
         )
+        for part in program.graph_module.modules():
+            for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+                node.meta.pop("stack_trace", None)  # the paths of this machine's Python files
         archive = io.BytesIO()  # torch asks that a file on disk is called .pt2
         torch.export.save(program, archive)
         with atomic_write(path) as file:

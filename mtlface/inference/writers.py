@@ -12,9 +12,9 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from mtlface.atomic import atomic_write
+from mtlface.data.csv_cells import to_csv
 from mtlface.errors import MtlfaceError
 from mtlface.inference.submissions import submit_agegender, submit_facecom
-from mtlface.values import cell
 
 Write = Callable[[pd.DataFrame], None]
 
@@ -66,14 +66,8 @@ def table_writer(path: Path, kind: Format, template: pd.DataFrame) -> Iterator[W
 
 @contextmanager
 def _csv(file: BinaryIO, template: pd.DataFrame) -> Iterator[Write]:
-    file.write(template.rename(columns=cell).to_csv(index=False).encode())
-    yield lambda part: _write(file, harmless(part).to_csv(index=False, header=False))
-
-
-def harmless(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with texts that neither a terminal nor a spreadsheet takes for commands."""
-    texts = table.select_dtypes(exclude="number").columns
-    return table.assign(**{str(name): table[name].map(cell, na_action="ignore") for name in texts})
+    file.write(to_csv(template[:0]).encode())
+    yield lambda part: _write(file, to_csv(part, header=False))
 
 
 def _write(file: BinaryIO, text: str) -> None:

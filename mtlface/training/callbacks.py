@@ -93,6 +93,17 @@ class BestCheckpoint(ModelCheckpoint):
 
     on_train_batch_end = Callback.on_train_batch_end  # epochs are compared, not steps
 
+    def state_dict(self) -> dict[str, Any]:
+        """Names without their folder: checkpoints travel, and folders have users' names in them."""
+
+        def name(path: str) -> str:
+            return Path(path).name if path else path
+
+        found = super().state_dict()
+        paths = {key: name(found[key]) for key in ("best_model_path", "kth_best_model_path")}
+        best = {name(path): score for path, score in found["best_k_models"].items()}
+        return {**found, **paths, "best_k_models": best, "dirpath": ""}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a checkpoint; Lightning would forget the best score of another folder."""
 

@@ -121,7 +121,7 @@ def identity(cfg: DictConfig) -> Identity:
 def canonical(value: Any) -> Any:
     """One spelling of each value: 1 for 1.0, no keys that are null or empty, files by content."""
     if isinstance(value, Mapping):
-        items = {str(key): canonical(_by_content(key, item)) for key, item in value.items()}
+        items = {str(key): canonical(by_content(key, item)) for key, item in value.items()}
         return {key: items[key] for key in sorted(items) if items[key] not in (None, {}, [])}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
@@ -167,7 +167,8 @@ def flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _by_content(key: Any, value: Any) -> Any:
+def by_content(key: Any, value: Any) -> Any:
+    """The digest of a file whose content counts, and not where it lies; any other value itself."""
     path = Path(value).expanduser() if key in FILES and isinstance(value, str) else None
     if path is None or not path.is_file():
         return value

@@ -25,6 +25,8 @@ UNTRAINED = {
     "compile": False,
     "monitor": {"name": "val/skill"},
 }
+# Pixels in float32, and the first layer's activations: 64 channels at half the size.
+BYTES_PER_PIXEL = 4 * (3 + 64 // 4 * 2)
 DEFAULT_CACHE = "~/.cache/mtlface"
 
 
@@ -64,6 +66,8 @@ def network_of(
     try:
         check_config(extra.get("config"), trusted)
         check_plain(extra.get("labels"), "labels")
+        # Before it is built, for which an image of that size goes through it.
+        check_working_size(extra["config"]["data"]["image_size"], free_memory())
     except MtlfaceError as error:
         raise MtlfaceError(f"{path}: {error}") from error
     config = _harmless(extra["config"])
@@ -101,3 +105,30 @@ def _harmless(config: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(item, list | tuple):
             waiting += item
     return changed
+
+
+def check_working_size(size: Sequence[int], free: int | None) -> None:
+    """Whether this machine has the memory for one image of a network's working size.
+
+    Args:
+        size: (height, width) in pixels.
+        free: Bytes; None where the system does not say.
+
+    Raises:
+        MtlfaceError: It has not: a stranger's checkpoint may ask for any size.
+    """
+    needed = int(size[0]) * int(size[1]) * BYTES_PER_PIXEL
+    if free is not None and needed > free:
+        raise MtlfaceError(
+            f"The network works on images of {size[0]}x{size[1]} px, for each of which it needs "
+            f"about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free here. Take a "
+            "checkpoint with a smaller data.image_size, or a machine with more memory."
+        )
+
+
+def free_memory() -> int | None:
+    """Free bytes of this machine's memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None

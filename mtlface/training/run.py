@@ -14,8 +14,9 @@ from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from mtlface import preemption
-from mtlface.atomic import atomic_write, remove_parts, write_text
+from mtlface.atomic import remove_parts, write_text
 from mtlface.data.batch import Split
+from mtlface.data.csv_cells import to_csv
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.errors import MtlfaceError
 from mtlface.training.arm import only_task
@@ -36,6 +37,7 @@ from mtlface.training.mishaps import explained
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.outputs import show_results
 from mtlface.training.own_runs import data_places, remember
+from mtlface.training.places import without_places
 from mtlface.training.ranks import is_first_rank, leave_group
 from mtlface.training.record import record
 from mtlface.training.result import read_result, write_result
@@ -107,12 +109,13 @@ def _run(
     check_skill(module.loss_names, constants, module.monitor)
     module.constant_losses.copy_(constants)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
+    kept = without_places(config)
     if is_first_rank():
-        remember([*foreign_sections(config), *data_places(config["data"])])
+        remember([*foreign_sections(kept), *data_places(config["data"])])
         write_text(files.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         write_used_data(datamodule.table, files.path)
     extra = {
-        "config": config,
+        "config": kept,
         "labels": labels.to_dict(),
         "arm": cfg.arm,
         "identity": run_id.fingerprint,
@@ -167,8 +170,7 @@ def _test(
     test = {k: v for k, v in found.metrics.items() if k.startswith("test/") and "@" not in k}
     for logger in trainer.loggers:
         logger.log_metrics(test, step=trainer.global_step)
-    with atomic_write(files.path / "test_predictions.csv") as file:
-        found.predictions.to_csv(file, index=False)
+    write_text(files.path / "test_predictions.csv", to_csv(found.predictions))
     epoch = best["epoch"]
     result = record(cfg, run_id, overrides, trainer, module, datamodule, found, epoch, flops)
     show_results(cfg, files.path, trainer, module, datamodule, found, result)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import astuple
 from pathlib import Path
 
 import pandas as pd
 
 from mtlface.atomic import write_text
+from mtlface.data.csv_cells import to_csv
 from mtlface.data.table import FaceTable
 
 
@@ -21,13 +21,7 @@ def write_used_data(table: FaceTable, folder: Path) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    _write(table.frame[["image", "split"]], folder / "split.csv")
+    write_text(folder / "split.csv", to_csv(table.frame[["image", "split"]]))
     omitted = [astuple(omission) for omission in table.omitted]
     frame = pd.DataFrame(omitted, columns=["file", "row", "reason"])
-    _write(frame.astype({"row": "Int64"}), folder / "bad_images.csv")
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    text = io.StringIO()
-    frame.to_csv(text, index=False, lineterminator="\n")
-    write_text(path, text.getvalue())
+    write_text(folder / "bad_images.csv", to_csv(frame.astype({"row": "Int64"})))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -259,6 +260,53 @@ def test_a_damaged_store_is_built_again(images, root, cache, damage, caplog):
     assert "damaged" in caplog.text
 
 
+def test_a_store_whose_pixels_were_overwritten_is_built_again(images, root, cache, caplog):
+    whole = open_quietly(images, root, cache)
+    pixels, folder = whole.pixels.copy(), whole.folder
+    del whole
+    noise = np.lib.format.open_memmap(folder / "pixels.npy", mode="r+")
+    noise[3] ^= 1
+    noise.flush()
+    again = open_quietly(images, root, cache)
+    assert (again.pixels == pixels).all()
+    assert "1 of 7 rows that were checked, the first of faces/3.jpg" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["sizes.npy", "checks.npy"])
+def test_changed_sizes_and_check_sums_are_noticed(images, root, cache, name, caplog):
+    whole = open_quietly(images, root, cache)
+    array = np.load(whole.folder / name)
+    array[2] += 1
+    np.save(whole.folder / name, array)
+    again = open_quietly(images, root, cache)
+    assert again.build_s is not None and again.digest == whole.digest
+    assert "damaged" in caplog.text
+
+
+def test_an_image_of_the_same_size_and_time_is_noticed_by_its_content(images, root, cache, caplog):
+    old = open_quietly(images, root, cache)
+    path = root / images[2]
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    new = open_quietly(images, root, cache)
+    assert "faces/2.jpg was replaced" in caplog.text
+    assert new.folder == old.folder and new.build_s is not None
+    assert (new.pixels[2] == decode_resized(bytes(content), SIZE)[0]).all()
+
+
+def test_of_a_large_store_only_a_share_is_checked(images, root, cache, monkeypatch):
+    open_quietly(images, root, cache)
+    monkeypatch.setattr("mtlface.data.pixels.CHECKED_BYTES", 3 * SIZE[0] * SIZE[1] * 3)
+    monkeypatch.setattr("mtlface.data.pixels.CHECKED_FILES", 2)
+    counted = []
+    crc = zlib.crc32
+    monkeypatch.setattr(zlib, "crc32", lambda data: counted.append(len(data)) or crc(data))
+    open_quietly(images, root, cache)
+    assert len(counted) == 3 + 2
+
+
 def test_leftovers_of_dead_builders_are_removed(images, root, cache):
     cache.mkdir()
     for name in [".12x10-abc.1-ff.part", ".64x64-def.2-00.part"]:
@@ -272,7 +320,7 @@ def test_an_interrupted_build_leaves_nothing(images, root, cache, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store_build, "_digest", interrupted)
+    monkeypatch.setattr(store_build, "content_digest", interrupted)
     with pytest.raises(KeyboardInterrupt):
         open_quietly(images, root, cache)
     monkeypatch.undo()

@@ -4,11 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mtlface.data.csv_cells import as_cells
 from mtlface.data.decode import MAX_FILE_BYTES
 from mtlface.errors import MtlfaceError
 from mtlface.inference.images import list_images
 from mtlface.inference.prepare import prepare
-from mtlface.inference.writers import harmless
 
 
 @pytest.fixture
@@ -125,4 +125,4 @@ def test_names_are_text_that_no_terminal_and_no_spreadsheet_takes_for_a_command(
     monkeypatch.chdir(tmp_path)
     assert list_images("*.jpg").names == ["./=1+1.jpg", r"a\x1b[2J.jpg", r"\udcff.jpg"]
     table = pd.DataFrame({"who": ["=cmd()", "a\x1bb", None], "age": [-1.5, 2.0, 3.0]})
-    assert harmless(table).to_csv(index=False) == "who,age\n'=cmd(),-1.5\na\\x1bb,2.0\n,3.0\n"
+    assert as_cells(table).to_csv(index=False) == "who,age\n'=cmd(),-1.5\na\\x1bb,2.0\n,3.0\n"

@@ -6,8 +6,8 @@ import torch
 from mtlface.errors import MtlfaceError
 from mtlface.evaluate import main as evaluate
 from mtlface.export import main as export
-from mtlface.inference import network as networks
 from mtlface.predict import main as predict
+from mtlface.training import network as networks
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
 
 
