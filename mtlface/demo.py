@@ -27,6 +27,8 @@ from mtlface.arguments import names, parse, wants_help
 from mtlface.door import guarded
 from mtlface.errors import MtlfaceError
 
+MOST_BYTES = 2**25  # of an image that is dropped on the page
+
 
 @dataclass
 class Options:
@@ -71,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = page(network, options.crop, options.detector, options.min_score)
     try:
         print(f"http://127.0.0.1:{options.port}  (Ctrl-C ends it)", flush=True)
-        demo.launch(server_name="127.0.0.1", server_port=options.port, share=False, quiet=True)
+        demo.launch(
+            server_name="127.0.0.1", server_port=options.port, share=False, quiet=True,
+            max_file_size=MOST_BYTES,
+        )  # fmt: skip
     except OSError as error:
         raise MtlfaceError(f"port={options.port} is taken; give another, port=7861.") from error
     return 0

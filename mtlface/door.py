@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mtlface import preemption
 from mtlface.errors import MtlfaceError, disk_error
+from mtlface.values import as_line
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -51,7 +52,7 @@ def guarded(main: Callable[[], int | None], stopped: str = STARTS_ANEW) -> None:
         shown = error if isinstance(error, MtlfaceError) else disk_error(error)
         if shown is None or wants_trace(sys.argv):
             raise
-        print(f"error: {shown}", file=sys.stderr)
+        print(f"error: {as_line(str(shown))}", file=sys.stderr)
         sys.exit(USER_ERROR)
     except preemption.Preempted:
         print(f"\nStopped by the scheduler. {stopped}", file=sys.stderr)

@@ -14,6 +14,7 @@ from mtlface.errors import MtlfaceError, did_you_mean
 
 LONGEST_NAME = 200  # bytes: file systems take 255, and temporary files need some of them
 _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+LONGEST_ERROR = 1600  # characters
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning of a formula
 TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
@@ -71,6 +72,15 @@ def printable(text: str) -> str:
     return "".join(ascii(c)[1:-1] if _is_command(c) else c for c in text)
 
 
+def as_line(message: str) -> str:
+    """An error as the terminal may have it: of a sane length, without control characters.
+
+    What users type stands in it, and what files of others hold.
+    """
+    lines = "\n".join(printable(line) for line in message.split("\n"))
+    return lines if len(lines) <= LONGEST_ERROR else f"{lines[: LONGEST_ERROR - 1]}…"
+
+
 def _is_command(character: str) -> bool:
     return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
 
@@ -100,7 +110,8 @@ def flag() -> Rule:
 
 def fixed(value: Any, fix: str) -> Rule:
     """One value and no other."""
-    return Rule(shown(value), lambda found: found is value or found == value, shown(value), fix)
+    fits = lambda found: type(found) is type(value) and found == value  # noqa: E731
+    return Rule(shown(value), fits, shown(value), fix)
 
 
 def choice(*words: str) -> Rule:

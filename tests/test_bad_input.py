@@ -1,5 +1,6 @@
 """A user's mistake is one clear line, exit code 2 and no stack trace, unless one is asked for."""
 
+import json
 import logging
 import os
 import subprocess
@@ -179,3 +180,35 @@ def test_full_errors_bring_the_stack_trace_back(tmp_path):
     assert done.returncode not in (0, None)
     assert "Traceback" in done.stderr and "sources.py" in done.stderr
     assert "MtlfaceError: data.root=/nowhere" in done.stderr
+
+
+def write_people(root, images):
+    """A FaceCom folder with so many images of each person."""
+    entries = []
+    source = sorted(root.parent.glob("faces/**/*.jpg"))
+    for person, count in enumerate(images):
+        for number in range(count):
+            name = f"{person}_{number}.jpg"
+            (root / "images").mkdir(parents=True, exist_ok=True)
+            (root / "images" / name).write_bytes(source[len(entries) % len(source)].read_bytes())
+            entries.append({"filename": name, "person_id": person, "gender": "MF"[person % 2]})
+    (root / "annotations.json").write_text(json.dumps(entries))
+    return root
+
+
+IDENTITY = ["experiment=facecom_gender_identity", "data.demo=null"]
+
+
+def test_a_person_with_one_image_is_learnt_and_the_others_are_measured(door, own_faces, tmp_path):
+    root = write_people(tmp_path / "people", [4, 4, 4, 4, 1])
+    code, said = door(*IDENTITY, f"data.root={root}")
+    assert code == 0, said
+    (path,) = (tmp_path / "out").rglob("result.json")
+    result = json.loads(path.read_text())
+    assert 0 <= result["metrics"]["test/identity/top1"] <= 1
+    assert len(next(of for of in result["labels"] if of["name"] == "identity")["classes"]) == 5
+
+
+def test_people_with_one_image_each_are_one_clear_error(door, own_faces, tmp_path):
+    root = write_people(tmp_path / "people", [1] * 8)
+    assert_one_clear_line(door(*IDENTITY, f"data.root={root}"), "no usable image in its val split")

@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mtlface.analysis.result_shape import LONGEST_NAME, shape_problem
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
-from mtlface.training.result import SCHEMA, read_json
+from mtlface.training.result import read_json
 from mtlface.values import printable, shown
 
-LONGEST_NAME, LONGEST_ERROR = 1000, 5000  # characters
+LONGEST_ERROR = 5000  # characters
 RUN_FILES = {"result.json", "error.json", "config.yaml"}
 
 
@@ -218,36 +219,11 @@ def _read_result(folder: Path, notes: list[str]) -> Run | None:
         notes.append(f"{path} cannot be read ({reason}); this run is left out: run it again.")
         return None
     run = Run(folder, content)
-    problem = _shape_problem(content) or _value_problem(run)
+    problem = shape_problem(content) or _value_problem(run)
     if problem:
         notes.append(f"{path} {problem}; this run is left out.")
         return None
     return run
-
-
-def _shape_problem(content: Any) -> str | None:
-    if not isinstance(content, dict):
-        return "does not hold a JSON object"
-    if content.get("schema") != SCHEMA:
-        return f"has schema {shown(content.get('schema'))}, and this version reads schema {SCHEMA}"
-    kinds = {"experiment": str, "arm": str, "seed": int, "tasks": dict, "metrics": dict}
-    for key, kind in {**kinds, "data": str, "trained_on": dict}.items():
-        if not isinstance(content.get(key), kind):
-            return f"lacks '{key}' or holds something else than a {kind.__name__} there"
-    for task, info in content["tasks"].items():
-        if not isinstance(info, dict) or not {"label", "primary"} <= set(info):
-            return f"lacks the label or the primary metric of task {shown(task)}"
-    for key in ("config", "references", "directions", "selection", "budget", "environment"):
-        if not isinstance(content.get(key) or {}, dict):
-            return f"holds something else than a dict in '{key}'"
-    if not isinstance(content.get("overrides") or [], list):
-        return "holds something else than a list in 'overrides'"
-    names = [content["experiment"], content["arm"], content["data"]]
-    names += [content.get("sweep") or "", content.get("label") or ""]
-    for name in (*names, *content["tasks"], *content["metrics"]):
-        if not isinstance(name, str) or len(name) > LONGEST_NAME or printable(name) != name:
-            return f"has the name {shown(name)}, which is too long or has control characters"
-    return None
 
 
 def _value_problem(run: Run) -> str | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
 from typing_extensions import override
 
 from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.values import shown
 
 
 @dataclass(frozen=True)
@@ -386,12 +387,17 @@ def label_from_dict(data: Mapping[str, Any]) -> Label:
     Raises:
         MtlfaceError: The kind is unknown, or a field is missing or one too many.
     """
-    fields = {key: _as_tuple(value) for key, value in data.items() if key != "kind"}
     try:
-        return KINDS[data["kind"]](**fields)
-    except (KeyError, TypeError) as error:
+        fields = {key: _as_tuple(value) for key, value in data.items() if key != "kind"}
+        kind = KINDS[data["kind"]]
+        hints = get_type_hints(kind)
+        for key, value in fields.items():
+            if not _fits(value, hints[key]):
+                raise TypeError(key)
+        return kind(**fields)
+    except (KeyError, TypeError, AttributeError) as error:
         raise MtlfaceError(
-            f"A label description is not readable: {dict(data)!r}. "
+            f"A label description is not readable: {shown(data, 200)}. "
             f"Expected `kind` to be one of {', '.join(KINDS)} with that kind's fields."
         ) from error
 
@@ -406,6 +412,18 @@ def _codes(classes: tuple[str, ...]) -> str:
 
 def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else repr(value)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type that a label's field is written with."""
+    parts = get_args(hint)
+    if get_origin(hint) is not tuple:
+        return isinstance(value, float | int if hint is float else hint)
+    if not isinstance(value, tuple):
+        return False
+    if parts[-1] is ...:
+        return all(_fits(item, parts[0]) for item in value)
+    return len(value) == len(parts) and all(map(_fits, value, parts))
 
 
 def _as_tuple(value: Any) -> Any:

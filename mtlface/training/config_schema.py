@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mtlface.data.augment import Augment
 from mtlface.data.draws import check_choice
@@ -232,6 +232,8 @@ def check_values(cfg: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(own, resolve=True)
     _check_sections(plain)
     for key, value in leaves(plain):
+        if value == MISSING:
+            raise MtlfaceError(f"{key} is ???, which says that it has to be set: {key}=….")
         if (rule := rule_of(key)) is not None:
             rule.check(key, value)
     _check_outputs(Path(plain["outputs"]))
@@ -309,6 +311,16 @@ def _check_sections(plain: Mapping[str, Any]) -> None:
                 f"tasks.{task}={shown(settings)}: expected a section of settings. Choose tasks "
                 "with task=[…], and drop one with '~tasks.<name>'."
             )
+        _require_named(f"tasks.{task}", settings)
+        for part in ("head", *({"loss", "margin"} & settings.keys())):
+            if part == "head" or settings[part] is not None:
+                _require_named(f"tasks.{task}.{part}", settings.get(part))
+        _require_partial(f"tasks.{task}.head", settings["head"])
+        _require_partial(f"tasks.{task}.margin", settings.get("margin"))
+    schedule = plain.get("schedule") or {}
+    for place in [] if not schedule else ["schedule", "schedule.scheduler"]:
+        _require_named(place, schedule if place == "schedule" else schedule.get("scheduler"))
+    _require_partial("schedule.scheduler", schedule.get("scheduler"))
 
 
 def _check_data(data: Mapping[str, Any], augment: Augment) -> None:
@@ -350,6 +362,23 @@ def _require_section(plain: Mapping[str, Any], key: str) -> None:
         raise MtlfaceError(
             f"{what}: expected a section of settings. Leave out what takes it away, or choose one "
             f"with {key}=<option>; python -m mtlface.train --help lists them."
+        )
+
+
+def _require_named(place: str, found: Any) -> None:
+    """That an object can be built at this place of the config."""
+    if not isinstance(found, Mapping) or "_target_" not in found:
+        raise MtlfaceError(
+            f"{place} is {'missing' if found is None else shown(found)}: expected a section that "
+            f"names its _target_. Leave out what changes it, or write {place}._target_=…."
+        )
+
+
+def _require_partial(place: str, found: Any) -> None:
+    if isinstance(found, Mapping) and "_partial_" not in found:
+        raise MtlfaceError(
+            f"{place} has no _partial_: true. What it names is built later, with more arguments: "
+            "write it again."
         )
 
 

@@ -94,6 +94,9 @@ def find_resume(files: RunFolder, extra: dict[str, Any]) -> Resume | None:
         except MtlfaceError as error:
             log.warning("%s Trying the one before.", error)
             continue
+        if "optimizer_states" not in checkpoint:
+            log.warning("%s has weights only, such as best.ckpt. Trying the one before.", path)
+            continue
         found = checkpoint[EXTRA]
         for key, what in (("identity", "another configuration"), ("data", "other data")):
             if found.get(key) != extra[key]:

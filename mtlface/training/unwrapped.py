@@ -14,6 +14,9 @@ from mtlface.values import printable
 UNKNOWN_SETTING = re.compile(
     r"(?P<what>\w+)(\.__init__)?\(\) got an unexpected keyword argument '(?P<name>\w+)'"
 )
+MISSING_SETTING = re.compile(
+    r"(?P<what>\w+)(\.__init__)?\(\) missing \d+ required [\w-]+ arguments?: (?P<names>'[^)]*')"
+)
 
 
 @contextmanager
@@ -30,8 +33,8 @@ def unwrapped(section: str | None = None) -> Iterator[None]:
     try:
         yield
     except TypeError as error:  # of what Hydra builds in part, and we to the end
-        if (refused := UNKNOWN_SETTING.search(str(error))) is not None:
-            raise MtlfaceError(_unknown_setting(refused, None)) from error
+        if (reason := _misfit(str(error), None)) is not None:
+            raise MtlfaceError(reason) from error
         raise
     except InstantiationException as error:
         cause: BaseException | None = error
@@ -39,9 +42,9 @@ def unwrapped(section: str | None = None) -> Iterator[None]:
             cause = cause.__cause__
         if isinstance(cause, MtlfaceError):
             raise cause from None
-        if (refused := UNKNOWN_SETTING.search(str(cause))) is not None:
-            key = re.search(r"full_key: (\S+)", str(error))
-            raise MtlfaceError(_unknown_setting(refused, key[1] if key else section)) from error
+        key = re.search(r"full_key: (\S+)", str(error))
+        if (reason := _misfit(str(cause), key[1] if key else section)) is not None:
+            raise MtlfaceError(reason) from error
         if isinstance(cause, ImportError):
             raise _not_importable(str(error), cause) from error
         if section is not None:
@@ -52,13 +55,20 @@ def unwrapped(section: str | None = None) -> Iterator[None]:
         raise
 
 
-def _unknown_setting(refused: re.Match[str], key: str | None) -> str:
+def _misfit(message: str, key: str | None) -> str | None:
     """What a user reads of Python's "Adam.__init__() got an unexpected keyword argument 'x'"."""
-    where = f"{key}.{refused['name']}" if key else refused["name"]
-    return (
-        f"{where}: {refused['what']} has no setting '{refused['name']}'. Correct the key or leave "
-        "it out."
-    )
+    if (refused := UNKNOWN_SETTING.search(message)) is not None:
+        where = f"{key}.{refused['name']}" if key else refused["name"]
+        return (
+            f"{where}: {refused['what']} has no setting '{refused['name']}'. Correct the key or "
+            "leave it out."
+        )
+    if (absent := MISSING_SETTING.search(message)) is not None:
+        return (
+            f"{key or 'The config'}: {absent['what']} needs {absent['names']}. Leave out what "
+            "takes it away, or write it again."
+        )
+    return None
 
 
 def _not_importable(message: str, cause: ImportError) -> MtlfaceError:

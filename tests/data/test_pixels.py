@@ -283,6 +283,20 @@ def test_changed_sizes_and_check_sums_are_noticed(images, root, cache, name, cap
     assert "damaged" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["pixels.npy", "sizes.npy", "checks.npy"])
+def test_a_pickle_in_a_store_is_not_run(images, root, cache, name, tmp_path):
+    folder = open_quietly(images, root, cache).folder
+    mark = tmp_path / "was run"
+
+    class Pickled:
+        def __reduce__(self):
+            return os.mkdir, (str(mark),)
+
+    np.save(folder / name, np.array([Pickled()], dtype=object), allow_pickle=True)
+    assert open_quietly(images, root, cache).build_s is not None
+    assert not mark.exists()
+
+
 def test_an_image_of_the_same_size_and_time_is_noticed_by_its_content(images, root, cache, caplog):
     old = open_quietly(images, root, cache)
     path = root / images[2]

@@ -1,5 +1,7 @@
 """A stranger's checkpoint names data, folders and sizes: nothing is read or written for it."""
 
+import time
+
 import pytest
 import torch
 
@@ -92,3 +94,18 @@ def test_a_model_card_has_no_html_of_a_strangers(stranger, tmp_path):
     export([f"checkpoint={path}", *words[1:]])
     card = (tmp_path / "b" / "MODEL_CARD.md").read_text()
     assert "&lt;script>alert(1)" in card and "<script" not in card and "<img" not in card
+
+
+@pytest.mark.parametrize("width", [9, 1])
+def test_a_yaml_bomb_in_a_bundle_is_refused_at_once(trained, tmp_path, width):
+    folder = tmp_path / "bundle"
+    export([f"checkpoint={trained}", f"output={folder}", "onnx=false", "program=false"])
+    levels = 24
+    lines = [f"a0: &a0 [{', '.join(['x'] * 9)}]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
+    config = folder / "config.yaml"
+    config.write_text(config.read_text() + "\n".join(lines) + "\n")
+    started = time.monotonic()
+    with pytest.raises(MtlfaceError, match="larger or deeper than any config is"):
+        evaluate([f"checkpoint={folder}"])
+    assert time.monotonic() - started < 20

@@ -28,6 +28,7 @@ from mtlface.training.sweeps.mistakes import explained
 from mtlface.training.sweeps.overview import Overview
 from mtlface.training.sweeps.plan import PlannedRun, Planner, plan
 from mtlface.training.sweeps.summary import ending, outcomes, show, summary
+from mtlface.values import as_line
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def _single(cfg: DictConfig, context: HydraContext) -> int:
         if is_first_rank():
             show(ending(outcome.folder))
         return 0
-    print(f"error: {outcome.error}", file=sys.stderr)
+    print(f"error: {as_line(str(outcome.error))}", file=sys.stderr)
     if not outcome.expected:
         print(f"The stack trace is in {outcome.folder / 'train.log'}.", file=sys.stderr)
     return 2 if outcome.expected else FAILED

@@ -11,6 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mtlface.errors import MtlfaceError, did_you_mean
 
+# Hydra's words for what it checks with Python's own error.
+GROUP_VALUE = "Config group override"
+
 
 @contextmanager
 def explained(overrides: Sequence[str], groups: Sequence[str]) -> Iterator[None]:
@@ -27,6 +30,13 @@ def explained(overrides: Sequence[str], groups: Sequence[str]) -> Iterator[None]
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise MtlfaceError(_explanation(error, overrides, groups)) from error
+    except ValueError as error:
+        if GROUP_VALUE not in str(error):
+            raise
+        raise MtlfaceError(
+            f"{' '.join(str(error).split())}. Choose an option of a group by its name, such as "
+            "backbone=resnet18."
+        ) from error
 
 
 def _explanation(error: Exception, overrides: Sequence[str], groups: Sequence[str]) -> str:
