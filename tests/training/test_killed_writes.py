@@ -71,4 +71,4 @@ def test_a_run_killed_at_a_write_ends_like_one_that_was_not(data, whole, tmp_pat
     assert train(killed, data, at_write, name, moment) == -signal.SIGKILL
     assert train(killed, data) == 0, log_of(killed)
     assert_same_run(killed, whole)
-    assert not [part for part in killed.rglob(".*.part")]
+    assert not list(killed.rglob(".*.part"))
