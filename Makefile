@@ -18,12 +18,14 @@ setup: $(VENV)/.ready  ## make .venv with everything the demo and the tests need
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	# Without these files, tests of the face detector are skipped by name.
+	# Without these files, tests of the face detector and of ImageNet weights are skipped by name.
 	$(BIN)/python tools/fetch_detectors.py || true
+	$(BIN)/python tools/fetch_imagenet.py || true
 	touch $@
 
-weights: setup  ## get the model files of the face detectors of crop=detect (7 MB)
+weights: setup  ## get the face detectors of crop=detect (7 MB) and MobileNetV2's ImageNet weights (13 MB)
 	$(BIN)/python tools/fetch_detectors.py
+	$(BIN)/python tools/fetch_imagenet.py
 
 demo: setup  ## train four arms and their twins on rendered faces and compare them (SEEDS=0,1,2 for more seeds)
 	$(BIN)/python -m mtlface.train sweep=celeba_landmarks_gender profile=demo seed=$(SEEDS) $(SIDE_BY_SIDE)

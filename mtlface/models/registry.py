@@ -19,27 +19,30 @@ def torchvision_backbone(
     name: str,
     pretrained: bool | str | Path | None = False,
     image_size: tuple[int, int] | None = None,
+    weights: str | None = None,
 ) -> Backbone:
     """Builds a torchvision classification model with its features taken before the classifier.
 
     Args:
         name: A name of torchvision's registry: `resnet18`, `vit_b_16`, `swin_t`, …
-        pretrained: True for torchvision's default weights (downloaded once), the path of a local
-            state dict (with or without the classifier), or False for random weights.
+        pretrained: True for torchvision's weights (downloaded once), the path of a local state
+            dict (with or without the classifier), or False for random weights.
         image_size: (height, width) of the pictures in pixels, for the models that are built for
             one size: a ViT's position embeddings are interpolated to it.
+        weights: Which of torchvision's weights `pretrained` means, such as `IMAGENET1K_V1`, with
+            the normalisation of the pixels that they expect; None for its default ones.
 
     Raises:
-        MtlfaceError: The name is unknown, the model cannot take pictures of that size, or the
+        MtlfaceError: The name or that of the weights is unknown, the model cannot take pictures of that size, or the
             weights cannot be had, read or fitted.
     """
     builder = _builder(name)
-    weights = get_model_weights(name).DEFAULT
+    published = _weights(name, weights)
     arguments = _build_arguments(builder, image_size, bool(pretrained))
     try:
         if pretrained is True:
-            with downloading(name, weights):
-                trunk: nn.Module = builder(weights=weights, **arguments)
+            with downloading(name, published):
+                trunk: nn.Module = builder(weights=published, **arguments)
         else:
             trunk = builder(weights=None, **arguments)
     except (ValueError, AssertionError) as error:
@@ -52,7 +55,7 @@ def torchvision_backbone(
         load_weights(trunk, Path(pretrained), ignore=classifier)
     if isinstance(trunk, VisionTransformer) and image_size is not None:
         _resize_positions(trunk, name, image_size)
-    mean, std = _normalisation(weights)
+    mean, std = _normalisation(published)
     return Backbone(trunk, features, mean, std)
 
 
@@ -64,6 +67,19 @@ def _builder(name: str) -> Any:
             f"torchvision.models.list_models(module=torchvision.models) lists all {len(known)}."
         )
     return get_model_builder(name)
+
+
+def _weights(name: str, weights: str | None) -> Any:
+    known = get_model_weights(name)
+    if weights is None:
+        return known.DEFAULT
+    names = list(known.__members__)
+    if weights not in names:
+        raise MtlfaceError(
+            f"backbone.weights={weights}: torchvision has no such weights of '{name}'."
+            f"{did_you_mean(weights, names)} It has: {', '.join(names)}; null takes its default."
+        )
+    return known[weights]
 
 
 def _normalisation(weights: Any) -> tuple[Sequence[float], Sequence[float]]:

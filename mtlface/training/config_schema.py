@@ -120,6 +120,7 @@ RULES: dict[str, Rule] = {
     "tasks.*.margin.scale": number(0.0, above=True, example=64),
     "backbone.name": text("a model's name", "resnet18"),
     "backbone.pretrained": optional(either(flag(), path("the path of a state dict"))),
+    "backbone.weights": optional(text("the name of torchvision's weights", "IMAGENET1K_V1")),
     "backbone.attention": optional(text("an attn_layer of timm", "cbam")),
     "finetune.frozen_epochs": optional(whole(0, example=5)),
     "finetune.unfrozen_lr": optional(positive),

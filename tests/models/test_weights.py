@@ -55,6 +55,23 @@ def test_a_damaged_file_in_the_hub_folder_is_the_same_error(offline):
         torchvision_backbone("mobilenet_v3_small", pretrained=True)
 
 
+def test_the_weights_are_those_that_the_config_names(offline):
+    torch.manual_seed(1)
+    published = get_model("mobilenet_v2").state_dict()
+    file = offline / "hub" / "checkpoints" / "mobilenet_v2-b0353104.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(published, file)
+    backbone = torchvision_backbone("mobilenet_v2", pretrained=True, weights="IMAGENET1K_V1")
+    assert same(backbone.trunk, published)
+    with pytest.raises(MtlfaceError, match=r"mobilenet_v2-7ebf99e0\.pth"):  # the default ones
+        torchvision_backbone("mobilenet_v2", pretrained=True)
+
+
+def test_unknown_weights_are_answered_with_the_known_ones():
+    with pytest.raises(MtlfaceError, match=r"IMAGENET1K_V1, IMAGENET1K_V2"):
+        torchvision_backbone("mobilenet_v2", weights="IMAGENET_V1")
+
+
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "mnasnet0_5"])
 @pytest.mark.parametrize("classifier", [True, False])
 def test_a_local_state_dict_loads_with_and_without_its_classifier(name, classifier, tmp_path):
