@@ -29,7 +29,8 @@ Often changed
   data=[celeba,agegender]  one network on several data sets; data.celeba.root=… for each
   seed=0,1,2            with a sweep or -m: several seeds
   -m                    a run for each value that has commas: -m balancing=fixed,upgrad seed=0,1
-  pretrained=true       ImageNet weights; or the path of a local state dict
+  pretrained=true       ImageNet weights; or the path of a state dict, or of a run: its trunk
+  init=RUN              start from the trunk and the heads of an earlier run
   trainer.max_epochs=N  data.batch_size=N  data.image_size=[H,W]  optimizer.lr=X  outputs=FOLDER
   config_dir=FOLDER     your own configs beside these: FOLDER/experiment/NAME.yaml, FOLDER/task/…
   --cfg job             print the composed config and stop;  --info defaults: where it comes from

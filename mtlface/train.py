@@ -31,15 +31,16 @@ def _main() -> int:
     from mtlface.training.joined_data import with_joined_data
     from mtlface.training.search_path import search_path
     from mtlface.training.sweeps.job import job
+    from mtlface.training.trained_files import with_quoted_runs
 
-    overrides = [*with_joined_data(overrides), *search_path(own)]
+    overrides = [*with_joined_data(with_quoted_runs(overrides)), *search_path(own)]
 
     if flags - MULTIRUN:
         # --cfg, --info and their like only show something; that is Hydra's own business.
         import hydra
 
         given = [word for word in with_config_dir(arguments) if not word.startswith("config_dir=")]
-        sys.argv = [sys.argv[0], *with_joined_data(given), *search_path(own)]
+        sys.argv = [sys.argv[0], *with_joined_data(with_quoted_runs(given)), *search_path(own)]
         hydra.main(config_path=str(conf), config_name="train", version_base="1.3")(job)()
         return 0
     from mtlface.training.sweeps.launch import start

@@ -81,6 +81,11 @@ def as_line(message: str) -> str:
     return lines if len(lines) <= LONGEST_ERROR else f"{lines[: LONGEST_ERROR - 1]}…"
 
 
+def quoted(text: str) -> str:
+    """A text as a value of Hydra's override grammar, whatever signs it has."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _is_command(character: str) -> bool:
     return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
 

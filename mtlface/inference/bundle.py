@@ -12,13 +12,14 @@ from omegaconf import OmegaConf
 
 from mtlface.atomic import atomic_write, write_text
 from mtlface.errors import MtlfaceError
-from mtlface.inference.bundle_reader import CONFIG, LABELS, WEIGHTS
 from mtlface.inference.card import model_card
 from mtlface.inference.network import Network
 from mtlface.inference.outputs import described_all
 from mtlface.inference.portable import INPUT, export_onnx, export_program, portable
+from mtlface.training.bundle_reader import CONFIG, LABELS
 from mtlface.training.places import without_places
 from mtlface.training.result import read_result
+from mtlface.training.trained_files import WEIGHTS
 
 PREPROCESSING = (
     "decode at full size, without libjpeg's scaling (no Image.draft)",

@@ -12,10 +12,11 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mtlface.data.batch import Split
 from mtlface.errors import MtlfaceError
-from mtlface.inference.network import BEST, Network, open_network
+from mtlface.inference.network import Network, open_network
 from mtlface.training.evaluation import Predictions, predict_split
 from mtlface.training.identity import difference, identity
 from mtlface.training.module import MultiTaskModule
+from mtlface.training.trained_files import BEST
 
 
 def open_ensemble(folder: Path, device: str = "auto", trusted: Sequence[str] = ()) -> list[Network]:

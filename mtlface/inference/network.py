@@ -11,12 +11,11 @@ from omegaconf import DictConfig
 
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
-from mtlface.inference.bundle_reader import WEIGHTS, is_bundle, read_bundle
+from mtlface.training.bundle_reader import read_bundle
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.network import load_network, network_of
 from mtlface.training.result import read_json
-
-BEST = Path("checkpoints") / "best.ckpt"
+from mtlface.training.trained_files import BEST, WEIGHTS, find_checkpoint
 
 
 @dataclass(frozen=True)
@@ -92,31 +91,6 @@ def open_network(
         module, config, labels = load_network(path, trusted)
     module.eval().to(place)
     return Network(module, config, labels, path, place, tuple(trusted))
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The file itself, the best checkpoint of a run folder, or the weights of a bundle.
-
-    Raises:
-        MtlfaceError: It is a folder without a checkpoint, or with those of several runs.
-    """
-    if not path.is_dir():
-        return path
-    if (path / BEST).is_file():
-        return path / BEST
-    if is_bundle(path):
-        return path / WEIGHTS
-    found = sorted(path.glob(f"**/{BEST}"))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise MtlfaceError(
-            f"There is no {BEST} in the folder {path}. Give checkpoint=<a run folder, a bundle or "
-            "a .ckpt file>; python -m mtlface.train makes one."
-        )
-    raise MtlfaceError(
-        f"{path} holds {len(found)} runs, first {found[0].parents[1]}. Give the folder of one."
-    )
 
 
 def choose_device(name: str) -> torch.device:

@@ -33,8 +33,8 @@ def torchvision_backbone(
             the normalisation of the pixels that they expect; None for its default ones.
 
     Raises:
-        MtlfaceError: The name or that of the weights is unknown, the model cannot take pictures of that size, or the
-            weights cannot be had, read or fitted.
+        MtlfaceError: The name or that of the weights is unknown, the model cannot take pictures of
+            that size, or the weights cannot be had, read or fitted.
     """
     builder = _builder(name)
     published = _weights(name, weights)

@@ -1,7 +1,7 @@
 """Weights from torchvision's servers or from a local file, with errors that say the way on."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mtlface.errors import MtlfaceError
+from mtlface.values import printable
 
 
 @contextmanager
@@ -56,26 +57,7 @@ def load_weights(trunk: nn.Module, path: Path, ignore: str | None = None) -> Non
         for key, value in ((key.removeprefix("trunk."), value) for key, value in state.items())
         if key.split(".")[0] in parts and not (ignore and key.startswith(f"{ignore}."))
     )
-    faults = {
-        "missing from the file": [
-            key
-            for key in expected
-            # Files from before torch 0.4.1 do not count batches.
-            if key not in own and not key.endswith("num_batches_tracked")
-        ],
-        "unknown to the network": [key for key in own if key not in expected],
-        "of another shape": [
-            f"{key} (expected {tuple(expected[key].shape)}, found {tuple(own[key].shape)})"
-            for key in expected
-            if key in own and expected[key].shape != own[key].shape
-        ],
-    }
-    if any(faults.values()):
-        what = "; ".join(
-            f"{len(keys)} {fault}: {', '.join(keys[:3])}{', …' * (len(keys) > 3)}"
-            for fault, keys in faults.items()
-            if keys
-        )
+    if what := misfits(expected, own):
         raise MtlfaceError(
             f"The weights in {path} are not those of this backbone: {what}. Give the state dict of "
             f"the same model, or choose the backbone that the file was made for."
@@ -83,6 +65,43 @@ def load_weights(trunk: nn.Module, path: Path, ignore: str | None = None) -> Non
     # Some networks of torchvision read the version of their layout from here.
     own._metadata = getattr(state, "_metadata", {})  # type: ignore[attr-defined]
     trunk.load_state_dict(own, strict=False)
+
+
+def misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """In which tensors a state dict is not that of a network, in words; empty where it is.
+
+    Args:
+        expected: The network's own state dict.
+        found: The other one.
+    """
+    faults = {
+        "missing from the file": [
+            key
+            for key in expected
+            # Files from before torch 0.4.1 do not count batches.
+            if key not in found and not key.endswith("num_batches_tracked")
+        ],
+        "unknown to the network": [printable(key) for key in found if key not in expected],
+        "of another shape": [
+            f"{key} (expected {tuple(expected[key].shape)}, found {tuple(found[key].shape)})"
+            for key in expected
+            if key in found and expected[key].shape != found[key].shape
+        ],
+        "of another type": [
+            f"{key} (expected {expected[key].dtype}, found {found[key].dtype})"
+            for key in expected
+            if key in found and _kind(expected[key]) != _kind(found[key])
+        ],
+    }
+    return "; ".join(
+        f"{len(keys)} {fault}: {', '.join(keys[:3])}{', …' * (len(keys) > 3)}"
+        for fault, keys in faults.items()
+        if keys
+    )
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool, torch.layout]:
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.layout
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mtlface.errors import MtlfaceError, did_you_mean
 from mtlface.training.identity import EXCLUDED, canonical, identity
+from mtlface.training.trained_files import is_trained
 from mtlface.values import LONGEST_NAME
 
 Compose = Callable[[list[str]], DictConfig]
@@ -145,6 +146,9 @@ def _change(override: Override, cfg: DictConfig, base: DictConfig) -> str | None
 
 def _value(cfg: DictConfig, key: str) -> Any:
     value = OmegaConf.select(cfg, key)
+    if key == "init" or (key == "pretrained" and is_trained(value)):
+        # By content, as in the identity: wherever the earlier run lies, this is the same arm.
+        return str(canonical({key: value}).get(key)).removeprefix("sha256:")[:8]
     plain = OmegaConf.is_config(value)
     return canonical(OmegaConf.to_container(value, resolve=True) if plain else value)
 

@@ -43,6 +43,7 @@ from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
 from mtlface.training.run_folder import RunFolder
 from mtlface.training.selection import CheckMonitor, Monitor
+from mtlface.training.trained_files import start_of
 from mtlface.training.unwrapped import unwrapped
 from mtlface.training.watch import BalancingWatch
 
@@ -94,7 +95,9 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
         MtlfaceError: A part refuses its settings, or they do not go together.
     """
     frame = (int(cfg.data.image_size[0]), int(cfg.data.image_size[1]))
-    backbone = instantiate(cfg.backbone)
+    # Weights of an earlier run come later, with its heads: see start_weights.
+    elsewhere = start_of(cfg) is not None and "pretrained" in cfg.backbone
+    backbone = instantiate(cfg.backbone, **({"pretrained": False} if elsewhere else {}))
     # Partial first: as arguments of instantiate, objects would be turned into configs.
     tasks = [
         instantiate(task, _partial_=True)(

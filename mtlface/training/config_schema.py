@@ -25,6 +25,7 @@ from mtlface.data.source import (
 )
 from mtlface.data.split_file import check_split
 from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.training.trained_files import check_start
 from mtlface.training.unwrapped import unwrapped
 from mtlface.values import (
     Rule,
@@ -64,6 +65,8 @@ EPOCHS = "A trial of the configuration is profile=smoke, with one epoch."
 FRAME = "mtlface itself shares batches out, and counts each image once. Leave it out."
 
 positive, share = number(0.0, above=True, example=0.001), number(0.0, 1.0)
+OF_A_RUN = "the path of a run folder, a .ckpt file or a bundle"
+weights = optional(either(flag(), path(f"the path of a state dict, or {OF_A_RUN}")))
 some = optional(either(whole(1), number(0.0, 1.0, above=True)))  # batches, or a share of them
 
 RULES: dict[str, Rule] = {
@@ -76,7 +79,9 @@ RULES: dict[str, Rule] = {
     "group": names_below("my_study"),
     "seed": whole(0, LARGEST_SEED),
     "outputs": path("a folder's path", "outputs"),
-    "pretrained": optional(either(flag(), path("the path of a state dict"))),
+    "pretrained": weights,
+    "init": optional(path(OF_A_RUN, "outputs/<run>/seed=0")),
+    "extend": flag(),
     "compile": flag(),
     "patience": optional(whole(0, example=10)),
     "references": mapping(optional(text()), "{gender: celeba_gender}"),
@@ -119,7 +124,7 @@ RULES: dict[str, Rule] = {
     "tasks.*.margin.margin": number(0.0, example=28.6),
     "tasks.*.margin.scale": number(0.0, above=True, example=64),
     "backbone.name": text("a model's name", "resnet18"),
-    "backbone.pretrained": optional(either(flag(), path("the path of a state dict"))),
+    "backbone.pretrained": weights,
     "backbone.weights": optional(text("the name of torchvision's weights", "IMAGENET1K_V1")),
     "backbone.attention": optional(text("an attn_layer of timm", "cbam")),
     "finetune.frozen_epochs": optional(whole(0, example=5)),
@@ -206,8 +211,9 @@ SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer",
             "trainer", "watch")  # fmt: skip
 TOP = (
     *SECTIONS, "name", "label", "arm", "only", "twins", "match", "group", "seed", "outputs",
-    "pretrained", "compile", "patience", "effects", "scores", "references", "figures", "grids",
-    "transfer", "debug", "tasks", "schedule", "two_phase", "demo_epochs", "demo_lr",
+    "pretrained", "init", "extend", "compile", "patience", "effects", "scores", "references",
+    "figures", "grids", "transfer", "debug", "tasks", "schedule", "two_phase", "demo_epochs",
+    "demo_lr",
 )  # fmt: skip
 """Everything that a config may have at its top, besides Hydra's own section."""
 
@@ -237,6 +243,7 @@ def check_values(cfg: DictConfig) -> None:
             raise MtlfaceError(f"{key} is ???, which says that it has to be set: {key}=….")
         if (rule := rule_of(key)) is not None:
             rule.check(key, value)
+    check_start(plain)
     _check_outputs(Path(plain["outputs"]))
     with unwrapped("augment"):
         augment = instantiate(plain["augment"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from mtlface.data.reading import contents_of
 from mtlface.data.source import source_sections
+from mtlface.errors import MtlfaceError
 from mtlface.training.result import read_result
+from mtlface.training.trained_files import find_checkpoint, start_of
 
 Identity = dict[str, Any]
 
@@ -28,6 +31,7 @@ NOT_IDENTITY = {
         "outputs", "group", "name", "label", "arm", "debug", "figures", "references",
     ),
     "what comparisons take for a difference that matters": ("effects",),
+    "how a run begins that goes on from a shorter one": ("extend",),
     "how a sweep is planned": ("grids", "transfer", "twins", "only"),
     "only reaches a run through other keys": ("demo_epochs", "demo_lr", "two_phase", "pretrained"),
     "looks and logs": (
@@ -43,7 +47,8 @@ NOT_IDENTITY = {
         "data.workers", "data.loader", "data.terms", "data.on_bad_image", "data.max_bad_fraction",
     ),
 }  # fmt: skip
-FILES = ("pretrained", "split", "file")  # whose values may be paths of files that count by content
+FILES = ("pretrained", "init", "split", "file")  # whose values may be paths; they count by content
+STARTS = ("pretrained", "init")  # which take the folder of a run or of a bundle, too
 EXCLUDED = frozenset(key for keys in NOT_IDENTITY.values() for key in keys)
 
 
@@ -100,7 +105,13 @@ def identity(cfg: DictConfig) -> Identity:
     plain: Any = OmegaConf.to_container(own, resolve=True)
     data = plain.get("data") or {}
     joined = source_sections(data).values() if "reader" not in data else ()
+    start, backbone = start_of(plain), plain.get("backbone") or {}
+    if start is not None and start.key == "init" and "pretrained" in backbone:
+        backbone["pretrained"] = False  # which `init` takes the place of
+    unread = start is not None and start.key == "pretrained" and "pretrained" not in backbone
     for key in EXCLUDED:
+        if key == "pretrained" and unread:
+            continue  # a trunk of the user's own takes no path, but the earlier run's weights
         parent, _, last = key.rpartition(".")
         section = plain.get(parent) if parent else plain
         for part in (section, *(joined if parent == "data" else ())):
@@ -170,8 +181,14 @@ def flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def by_content(key: Any, value: Any) -> Any:
     """The digest of a file whose content counts, and not where it lies; any other value itself."""
     path = Path(value).expanduser() if key in FILES and isinstance(value, str) else None
-    if path is None or not path.is_file():
-        return value
+    if path is not None and key in STARTS and path.is_dir():
+        with suppress(MtlfaceError):  # it is said when the values are checked
+            path = find_checkpoint(path)
+    return value if path is None or not path.is_file() else content_hash(path)
+
+
+def content_hash(path: Path) -> str:
+    """The content of a file in 16 hexadecimal digits of its SHA-256, after `sha256:`."""
     stat = path.stat()
     return _digest(path, stat.st_size, stat.st_mtime_ns)
 

@@ -92,7 +92,7 @@ def network_of(
 def _harmless(config: dict[str, Any]) -> dict[str, Any]:
     """The config without files to read weights from, and without a stranger's folders."""
     changed = copy.deepcopy(config)
-    changed["pretrained"] = False
+    changed["pretrained"], changed["init"] = False, None
     changed["outputs"] = "outputs"
     changed["data"]["cache"] = os.environ.get("MTLFACE_CACHE", DEFAULT_CACHE)
     waiting: list[Any] = [changed["backbone"], changed["tasks"]]

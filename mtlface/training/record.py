@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def record(
     found: Evaluation,
     best_epoch: int,
     flops_per_image: float | None,
+    weights: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of `result.json`, in plain data.
 
@@ -56,6 +57,7 @@ def record(
         found: Its metrics.
         best_epoch: The epoch, from 0, that validation chose.
         flops_per_image: Of a training step, or None if unknown.
+        weights: Where the first weights came from; see `start_weights.take_weights`.
     """
     device = trainer.strategy.root_device
     history = next(c for c in _callbacks(trainer) if isinstance(c, History))
@@ -104,6 +106,7 @@ def record(
         "model": {
             "parameters": sum(p.numel() for p in module.parameters()),
             "backbone": cfg.backbone.get("name") or cfg.backbone._target_.rsplit(".", 1)[-1],
+            "weights": weights,
         },
         "environment": environment(device, str(trainer.precision)),
         "git": git_commit(),

@@ -43,6 +43,7 @@ from mtlface.training.record import record
 from mtlface.training.result import read_result, write_result
 from mtlface.training.run_folder import RunFolder, find_resume
 from mtlface.training.selection import check_skill, constant_losses
+from mtlface.training.start_weights import take_weights
 from mtlface.training.trusted import foreign_sections
 from mtlface.training.used_data import write_used_data
 
@@ -108,6 +109,7 @@ def _run(
     constants = constant_losses(module, train, val, datamodule.evaluation_batch_size)
     check_skill(module.loss_names, constants, module.monitor)
     module.constant_losses.copy_(constants)
+    origin = take_weights(cfg, module, labels)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     kept = without_places(config)
     if is_first_rank():
@@ -135,7 +137,7 @@ def _run(
         if not trainer.is_global_zero:
             return {}  # the first rank alone measures and writes
         leave_group()
-        result = _test(cfg, files, run_id, overrides, trainer, module, datamodule)
+        result = _test(cfg, files, run_id, overrides, trainer, module, datamodule, origin)
     write_result(files.result, result)
     return result
 
@@ -158,6 +160,7 @@ def _test(
     trainer: Trainer,
     module: MultiTaskModule,
     datamodule: FaceDataModule,
+    origin: dict[str, Any],
 ) -> dict[str, Any]:
     """The content of `result.json`: what the best epoch by validation scores on the test split."""
     best = load_checkpoint(files.best)
@@ -172,6 +175,8 @@ def _test(
         logger.log_metrics(test, step=trainer.global_step)
     write_text(files.path / "test_predictions.csv", to_csv(found.predictions))
     epoch = best["epoch"]
-    result = record(cfg, run_id, overrides, trainer, module, datamodule, found, epoch, flops)
+    result = record(
+        cfg, run_id, overrides, trainer, module, datamodule, found, epoch, flops, origin
+    )
     show_results(cfg, files.path, trainer, module, datamodule, found, result)
     return result

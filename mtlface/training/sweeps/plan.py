@@ -17,6 +17,7 @@ from mtlface.errors import MtlfaceError
 from mtlface.training.arm import arm_name, only_task
 from mtlface.training.config_schema import check_value, check_values
 from mtlface.training.identity import RunId
+from mtlface.values import quoted
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,6 @@ class PlannedRun:
     def stale(self) -> bool:
         """Whether the result of another run, or of this one on other data, is in its folder."""
         return not self.done and (self.folder / "result.json").is_file()
-
-
-def quoted(text: str) -> str:
-    """A text as a value of Hydra's override grammar, whatever signs it has."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 class Planner:

@@ -11,13 +11,9 @@ import yaml  # type: ignore[import-untyped]
 
 from mtlface.errors import MtlfaceError
 from mtlface.training.checkpoint import EXTRA
+from mtlface.training.trained_files import WEIGHTS
 
-CONFIG, LABELS, WEIGHTS = "config.yaml", "labels.json", "model.safetensors"
-
-
-def is_bundle(folder: Path) -> bool:
-    """Whether a folder has the weights of a bundle."""
-    return (folder / WEIGHTS).is_file()
+CONFIG, LABELS = "config.yaml", "labels.json"
 
 
 def read_bundle(folder: Path) -> dict[str, Any]:
