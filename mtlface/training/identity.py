@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,16 +59,37 @@ class RunId:
     Attributes:
         identity: What the run is.
         data: The resolved section `data` of its config.
+        extend: Whether it may be a shorter run that went on.
     """
 
     identity: Identity
     data: Mapping[str, Any]
+    extend: bool = False
 
     @classmethod
     def of(cls, cfg: DictConfig) -> RunId:
         """The run of a composed config that is cut to its tasks."""
         data: Any = OmegaConf.to_container(cfg.data, resolve=True)
-        return cls(identity(cfg), data)
+        return cls(identity(cfg), data, bool(cfg.get("extend")))
+
+    def extended(self, at: Iterable[int]) -> RunId:
+        """The run whose schedule became that of more epochs at the start of these epochs.
+
+        It is another one than a run of so many epochs from the start, and no other without them.
+        """
+        found = {key: value for key, value in self.identity.items() if key != "extended_at"}
+        return replace(self, identity=found | ({"extended_at": [*at]} if [*at] else {}))
+
+    def goes_by(self, known: str | None, extended_at: Iterable[int] | None) -> bool:
+        """Whether a fingerprint is this run's, or with `extend` that of a shorter one that went on.
+
+        Args:
+            known: The fingerprint that a result or a checkpoint has.
+            extended_at: Where it says that the run was extended.
+        """
+        if known == self.fingerprint:
+            return True
+        return self.extend and known == self.extended(extended_at or ()).fingerprint
 
     @property
     def fingerprint(self) -> str:
@@ -86,13 +107,19 @@ class RunId:
         A run whose data cannot be read any more stays done.
         """
         result = read_result(folder / "result.json")
-        if result is None or result.get("identity") != self.fingerprint:
+        if result is None:
             return None
+        config = result.get("config") or {}
+        if not self.goes_by(result.get("identity"), config.get("extended_at")):
+            return None
+        return result if self.same_data(result) else None
+
+    def same_data(self, result: Mapping[str, Any]) -> bool:
+        """Whether a result is of the data as it is now, as far as that can be known."""
         used = {n: source.get("fingerprint") for n, source in result.get("trained_on", {}).items()}
-        same = not used or all(
+        return not used or all(
             found in (None, used.get(name)) for name, found in self.contents.items()
         )
-        return result if same else None
 
 
 def identity(cfg: DictConfig) -> Identity:

@@ -19,6 +19,7 @@ from mtlface.data.batch import Split
 from mtlface.data.csv_cells import to_csv
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.errors import MtlfaceError
+from mtlface.training import extension
 from mtlface.training.arm import only_task
 from mtlface.training.build import (
     build_datamodule,
@@ -77,7 +78,9 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, An
             with FileLock(folder / ".lock", blocking=False):
                 for place in (files.path, files.checkpoints):
                     remove_parts(place)
-                if (other := read_result(files.result)) is not None:
+                if (other := read_result(files.result)) is not None and cfg.extend:
+                    extension.prepare(files, run_id)
+                elif other is not None:
                     found = str(other.get("identity"))
                     what = "other data" if found == run_id.fingerprint else "another configuration"
                     aside = files.set_aside(found)
@@ -116,6 +119,12 @@ def _run(
         remember([*foreign_sections(kept), *data_places(config["data"])])
         write_text(files.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         write_used_data(datamodule.table, files.path)
+    shorter = extension.former(files, run_id) if cfg.extend else ()
+    resume = find_resume(files, run_id, datamodule.fingerprint(), shorter)
+    # A constant rate, or one that follows the monitor, is the same however long training is.
+    longer = resume is not None and resume.shorter and _knows_length(module)
+    if resume is not None:
+        run_id = run_id.extended((*resume.extended_at, *([resume.epoch] if longer else ())))
     extra = {
         "config": kept,
         "labels": labels.to_dict(),
@@ -123,11 +132,14 @@ def _run(
         "identity": run_id.fingerprint,
         "data": datamodule.fingerprint(),
     }
+    if (extended_at := run_id.identity.get("extended_at")) is not None:
+        extra["extended_at"] = extended_at
     module.checkpoint_extra = {EXTRA: extra}
-    resume = find_resume(files, extra)
     trainer = build_trainer(
         cfg, files.path, module.monitor, purge_step=resume.step if resume else 0
     )
+    if longer:
+        trainer.callbacks.append(extension.LongerSchedule())  # type: ignore[attr-defined]
     start = resume.checkpoint if resume else None
     with closing_events(trainer):
         trainer.fit(module, datamodule, ckpt_path=start, weights_only=True)
@@ -140,6 +152,10 @@ def _run(
         result = _test(cfg, files, run_id, overrides, trainer, module, datamodule, origin)
     write_result(files.result, result)
     return result
+
+
+def _knows_length(module: MultiTaskModule) -> bool:
+    return module.schedule is not None and module.schedule.horizon is not None
 
 
 def _matched_epochs(cfg: DictConfig, whole: DictConfig, datamodule: FaceDataModule) -> int:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mtlface.errors import MtlfaceError
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
+from mtlface.training.identity import RunId
 
 log = logging.getLogger(__name__)
+
+
+LEFT = ("train.log", ".lock", ".hydra")  # what this process has opened stays where it is
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,27 @@ class RunFolder:
 
         What this process has opened by now stays: the lock, the log and Hydra's own files.
         """
+        aside = self._aside(name)
+        aside.mkdir(parents=True)
+        for entry in sorted(self.path.iterdir()):
+            if entry.name not in {"replaced", *LEFT}:
+                entry.rename(aside / entry.name)
+        return aside
+
+    def keep_copy(self, name: str) -> Path:
+        """Copies a finished run into such a folder, whole or not at all, and returns that."""
+        aside = self._aside(name)
+        part = aside.with_name(f".{aside.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(self.path, part, ignore=shutil.ignore_patterns("replaced", *LEFT))
+        part.rename(aside)
+        return aside
+
+    def _aside(self, name: str) -> Path:
         count = itertools.count(2)
         aside = self.path / "replaced" / name
         while aside.exists():
             aside = self.path / "replaced" / f"{name}-{next(count)}"
-        aside.mkdir(parents=True)
-        for entry in sorted(self.path.iterdir()):
-            if entry.name not in {"replaced", "train.log", ".lock", ".hydra"}:
-                entry.rename(aside / entry.name)
         return aside
 
 
@@ -73,18 +91,28 @@ class Resume:
     Attributes:
         checkpoint: The file.
         step: The optimizer steps that were done.
+        epoch: The epoch, from 0, that it starts with.
+        extended_at: Where the run was extended before.
+        shorter: Whether the checkpoint is of a shorter run, which is now to be extended.
     """
 
     checkpoint: Path
     step: int
+    epoch: int
+    extended_at: tuple[int, ...] = ()
+    shorter: bool = False
 
 
-def find_resume(files: RunFolder, extra: dict[str, Any]) -> Resume | None:
+def find_resume(
+    files: RunFolder, run_id: RunId, data: str, shorter: Collection[str] = ()
+) -> Resume | None:
     """The newest whole checkpoint of this very configuration and data, or None to start anew.
 
     Args:
         files: The run folder.
-        extra: What a checkpoint of this run holds under `mtlface`.
+        run_id: The run.
+        data: The fingerprint of its data.
+        shorter: The fingerprints of finished runs that it extends.
     """
     for path in (files.next, files.last, files.previous):
         if not path.is_file():
@@ -98,14 +126,21 @@ def find_resume(files: RunFolder, extra: dict[str, Any]) -> Resume | None:
             log.warning("%s has weights only, such as best.ckpt. Trying the one before.", path)
             continue
         found = checkpoint[EXTRA]
-        for key, what in (("identity", "another configuration"), ("data", "other data")):
-            if found.get(key) != extra[key]:
+        known, extended_at = found.get("identity"), tuple(found.get("extended_at") or ())
+        own = run_id.goes_by(known, extended_at)
+        same = {
+            "another configuration": own or known in shorter,
+            "other data": found.get("data") == data,
+        }
+        for what, fine in same.items():
+            if not fine:
                 log.warning("%s is of %s; starting anew.", path, what)
                 return None
         if not _best_is_whole(files):
             return None
         log.info("Going on from epoch %d of %s.", checkpoint["epoch"], path)
-        return Resume(path, checkpoint["global_step"])
+        step, epoch = checkpoint["global_step"], checkpoint["epoch"]
+        return Resume(path, step, epoch, extended_at, not own)
     return None
 
 

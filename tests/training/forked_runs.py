@@ -179,6 +179,7 @@ def assert_same_checkpoint(path, other):
     found, expected = tensors(path), tensors(other)
     # Time, and where the folder lies.
     ignored = ("fit_s", "training_s", "dirpath", "_path", "/best_k_models", "/config/outputs")
+    ignored += ("/config/extend",)
     found = {k: v for k, v in found.items() if not any(word in k for word in ignored)}
     assert found.keys() == {k for k in expected if not any(word in k for word in ignored)}
     for key, value in found.items():

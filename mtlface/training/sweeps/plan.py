@@ -62,7 +62,8 @@ class PlannedRun:
     @property
     def stale(self) -> bool:
         """Whether the result of another run, or of this one on other data, is in its folder."""
-        return not self.done and (self.folder / "result.json").is_file()
+        found = not self.done and (self.folder / "result.json").is_file()
+        return found and not self.run_id.extend
 
 
 class Planner:
