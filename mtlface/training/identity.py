@@ -133,8 +133,6 @@ def identity(cfg: DictConfig) -> Identity:
     data = plain.get("data") or {}
     joined = source_sections(data).values() if "reader" not in data else ()
     start, backbone = start_of(plain), plain.get("backbone") or {}
-    if start is not None and start.key == "init" and "pretrained" in backbone:
-        backbone["pretrained"] = False  # which `init` takes the place of
     unread = start is not None and start.key == "pretrained" and "pretrained" not in backbone
     for key in EXCLUDED:
         if key == "pretrained" and unread:

@@ -235,3 +235,36 @@ def test_a_command_starts_from_a_run_folder_as_it_is_called(tmp_path, faces, cac
     result = json.loads(file.read_text())
     assert result["model"]["weights"]["path"] == str(source)
     assert result["arm"].startswith("tiny,init=") and str(tmp_path) not in result["arm"]
+
+
+def test_a_trunk_that_takes_no_weights_itself_starts_from_a_run_too(
+    train, earlier, first_weights, tmp_path
+):
+    own = ("~backbone.pretrained", "seed=5")
+    started = train(tmp_path / "started", *own, f"pretrained={earlier}")
+    assert_taken(first_weights[0], weights_of(earlier), "backbone.", "tasks.")
+    assert started["identity"] != train(tmp_path / "plain", *own)["identity"]
+
+
+IMAGENET = Path(torch.hub.get_dir()) / "checkpoints" / "mobilenet_v2-b0353104.pth"
+
+
+@pytest.mark.skipif(not IMAGENET.is_file(), reason=f"no {IMAGENET.name} here: make weights")
+def test_imagenet_weights_from_a_command_to_its_files(tmp_path, monkeypatch):
+    import mtlface.train
+
+    words = ["experiment=celeba_gender", "backbone=mobilenet_v2", "finetune=frozen"]
+    words += ["profile=smoke", "pretrained=true", "trainer=cpu", f"outputs={tmp_path}"]
+    monkeypatch.setattr("sys.argv", ["train", *words, "figures=false"])
+    with pytest.raises(SystemExit) as ended:
+        mtlface.train.main()
+    assert ended.value.code == 0
+    (file,) = tmp_path.glob("**/result.json")
+    model = json.loads(file.read_text())["model"]
+    assert model["backbone"] == "mobilenet_v2"
+    assert model["weights"] == {"from": "published", "name": "IMAGENET1K_V1"}
+    published = torch.load(IMAGENET, weights_only=True)
+    found = weights_of(file.parent)
+    for key, value in published.items():
+        if not key.startswith("classifier."):
+            assert torch.equal(found[f"backbone.trunk.{key}"], value), key
