@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -23,42 +25,58 @@ EPOCHS = "trainer.max_epochs"
 
 
 def prepare(files: RunFolder, run_id: RunId) -> None:
-    """Makes a finished run one that can go on, and keeps a copy of it as it was.
+    """Makes of a finished shorter run one that can go on in this folder, and keeps it as it was.
 
-    Without its `result.json` a run is unfinished; that goes last, so that whatever interrupts this
-    leaves a finished run or an unfinished one.
+    Where `trainer.max_epochs` is part of the arms' names the shorter run lies beside, and is
+    copied from there. A run in the folder itself is copied to `replaced/`, and goes on as soon as
+    its `result.json` is gone. Whatever interrupts this can start again.
 
     Args:
-        files: The run folder, which has a result.
+        files: The run folder.
         run_id: The longer run.
 
     Raises:
         MtlfaceError: The run in the folder is not a shorter one of the same settings and data, or
-            it ended before its epochs were over.
+            the shorter run ended before its epochs were over.
     """
     result = read_result(files.result)
-    assert result is not None
-    check(files, result, run_id)
+    if result is None and any(files.checkpoints.glob("*.ckpt")):
+        return  # an extension that was interrupted, or a run that was
+    if result is not None:
+        check(files.path, result, run_id)
+        kept = files.keep_copy(str(result["identity"]))
+        files.result.unlink()
+    else:
+        beside = {folder: found for folder, found in _beside(files) if _shorter(found, run_id)}
+        if not beside:
+            log.warning(
+                "extend=true: no finished run with fewer epochs and else the same settings lies in "
+                "%s; training starts anew.",
+                _group(files) / _pattern(files),
+            )
+            return
+        kept = max(beside, key=lambda folder: _epochs(beside[folder]["config"]))
+        result = beside[kept]
+        check(kept, result, run_id)
+        files.take_over(kept)
     before, after = _epochs(result["config"]), _epochs(run_id.identity)
-    aside = files.keep_copy(str(result["identity"]))
-    files.result.unlink()
     log.info(
         "%s is extended from %d to %d epochs; as it was, it is kept in %s.",
         files.path,
         before,
         after,
-        aside,
+        kept,
     )
 
 
-def check(files: RunFolder, result: Mapping[str, Any], run_id: RunId) -> None:
-    """Checks that a finished run can be extended to another one.
+def check(folder: Path, result: Mapping[str, Any], run_id: RunId) -> None:
+    """Checks that the finished run in a folder can be extended to another one.
 
     Raises:
         MtlfaceError: It cannot; the settings in which they differ are named.
     """
-    config, folder = result["config"], files.path
-    differing = difference(config, run_id.identity, ["extended_at", EPOCHS])
+    config = result["config"]
+    differing = _differing(config, run_id)
     if differing:
         key, (there, here) = next(iter(differing.items()))
         raise MtlfaceError(
@@ -86,18 +104,39 @@ def check(files: RunFolder, result: Mapping[str, Any], run_id: RunId) -> None:
 
 
 def former(files: RunFolder, run_id: RunId) -> frozenset[str]:
-    """The identities of the shorter runs that lie beside, which this one may go on from."""
-    found = set()
-    for path in sorted(files.path.glob("replaced/*/result.json")):
-        result = read_result(path)
-        if result is None:
-            continue
-        try:
-            check(files, result, run_id)
-        except MtlfaceError:
-            continue
-        found.add(str(result["identity"]))
-    return frozenset(found)
+    """The identities of the finished shorter runs that this one may go on from."""
+    replaced = [(p.parent, read_result(p)) for p in files.path.glob("replaced/*/result.json")]
+    found = (result for _, result in (*replaced, *_beside(files)) if result is not None)
+    return frozenset(str(result["identity"]) for result in found if _shorter(result, run_id))
+
+
+def _beside(files: RunFolder) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The finished runs of other arms with the same data and seed, and their results."""
+    for path in sorted(_group(files).glob(_pattern(files, "result.json"))):
+        if path != files.result and (result := read_result(path)) is not None:
+            yield path.parent, result
+
+
+def _group(files: RunFolder) -> Path:
+    return files.path.absolute().parents[2]
+
+
+def _pattern(files: RunFolder, *last: str) -> str:
+    folder = files.path.absolute()
+    return "/".join(("*", glob.escape(folder.parent.name), glob.escape(folder.name), *last))
+
+
+def _shorter(result: Mapping[str, Any], run_id: RunId) -> bool:
+    """Whether a result is of a run that differs in having fewer epochs, and in nothing else."""
+    try:
+        config = result["config"]
+        return not _differing(config, run_id) and _epochs(config) < _epochs(run_id.identity)
+    except (KeyError, TypeError, ValueError, AttributeError):  # no run wrote it
+        return False
+
+
+def _differing(config: Mapping[str, Any], run_id: RunId) -> dict[str, tuple[Any, Any]]:
+    return difference(dict(config), run_id.identity, ["extended_at", EPOCHS])
 
 
 def _epochs(identity: Mapping[str, Any]) -> int:

@@ -78,9 +78,9 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, An
             with FileLock(folder / ".lock", blocking=False):
                 for place in (files.path, files.checkpoints):
                     remove_parts(place)
-                if (other := read_result(files.result)) is not None and cfg.extend:
+                if cfg.extend:
                     extension.prepare(files, run_id)
-                elif other is not None:
+                elif (other := read_result(files.result)) is not None:
                     found = str(other.get("identity"))
                     what = "other data" if found == run_id.fingerprint else "another configuration"
                     aside = files.set_aside(found)

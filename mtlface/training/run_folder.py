@@ -70,11 +70,21 @@ class RunFolder:
     def keep_copy(self, name: str) -> Path:
         """Copies a finished run into such a folder, whole or not at all, and returns that."""
         aside = self._aside(name)
-        part = aside.with_name(f".{aside.name}.part")
+        part = aside.with_name(f".{aside.name}.copy")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(self.path, part, ignore=shutil.ignore_patterns("replaced", *LEFT))
         part.rename(aside)
         return aside
+
+    def take_over(self, other: Path) -> None:
+        """Copies what a run goes on from out of another run's folder; the checkpoints last."""
+        shutil.copytree(other / "tensorboard", self.path / "tensorboard", dirs_exist_ok=True)
+        part = self.path / ".checkpoints.copy"
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(other / self.checkpoints.name, part)
+        if self.checkpoints.exists():
+            self.checkpoints.rmdir()
+        part.rename(self.checkpoints)
 
     def _aside(self, name: str) -> Path:
         count = itertools.count(2)

@@ -48,6 +48,12 @@ def finished_run(home: Home):
     return result.parent
 
 
+def training(home: Home, words, long):
+    """Trains; what starts from a finished run has that run's trunk."""
+    placed = [PLACEHOLDER.sub(lambda _: f"'{finished_run(home)}'", word) for word in words]
+    train(home, placed if placed == words else [*placed, "backbone=resnet18"], long)
+
+
 def door(home: Home, words, long):
     """Runs a door on a finished run, or on data."""
     module, arguments = words[2], words[3:]
@@ -194,7 +200,7 @@ def of_the_cluster(home: Home, words, long):
 
 
 HOW = {
-    "python -m mtlface.train": train,
+    "python -m mtlface.train": training,
     "python -m mtlface.compare": compare,
     "python -m mtlface.evaluate": door,
     "python -m mtlface.predict": door,

@@ -2,6 +2,7 @@
 
 import math
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from mtlface.training.result import read_result
 SHORT = ["trainer.max_epochs=2"]
 LONGER = ["trainer.max_epochs=4", "extend=true"]
 LR = 1e-3
+CONF = Path(__file__).parents[1] / "conf"
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,39 @@ def test_a_run_that_stopped_early_is_not_extended(data, tmp_path):
     assert len(epochs_of(folder)) < 12
     assert train(folder, [*early, "trainer.max_epochs=20", "extend=true"]) == 2
     assert "would stop there again" in log_of(folder)
+
+
+def test_a_command_extends_the_run_of_another_name_beside(tmp_path, data, monkeypatch, caplog):
+    import mtlface.train
+
+    common = ["experiment=tiny", *data, f"--config-dir={CONF}", f"outputs={tmp_path}"]
+
+    def command(*words):
+        monkeypatch.setattr("sys.argv", ["train", *common, *words])
+        with pytest.raises(SystemExit) as ended:
+            mtlface.train.main()
+        return ended.value.code
+
+    assert command() == 0
+    assert command("optimizer.lr=0.5", "trainer.max_epochs=3") == 0
+    short = tmp_path / "tiny" / "tiny" / "celeba" / "seed=0"
+    before = {p: p.stat().st_mtime_ns for p in short.rglob("*") if p.is_file()}
+    assert command("trainer.max_epochs=4", "extend=true") == 0
+    longer = tmp_path / "tiny" / "tiny,trainer.max_epochs=4" / "celeba" / "seed=0"
+    assert epochs_of(longer) == [0, 1, 2, 3]
+    said = (longer / "train.log").read_text()
+    assert f"extended from 2 to 4 epochs; as it was, it is kept in {short}" in said
+    assert "Going on from epoch 1" in said
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    # And on from there, the longest of those that fit.
+    longest = tmp_path / "tiny" / "tiny,trainer.max_epochs=5" / "celeba" / "seed=0"
+    (longest / ".checkpoints.copy").mkdir(parents=True)  # of a copy that was killed
+    assert command("trainer.max_epochs=5", "extend=true") == 0
+    assert not (longest / ".checkpoints.copy").exists()
+    assert "extended from 4 to 5" in (longest / "train.log").read_text()
+    assert command("trainer.max_epochs=5", "optimizer.lr=0.1", "extend=true") == 0
+    anew = tmp_path / "tiny" / "tiny,optimizer.lr=0.1,trainer.max_epochs=5" / "celeba" / "seed=0"
+    assert "training starts anew" in (anew / "train.log").read_text()
 
 
 def test_without_extend_more_epochs_are_a_new_run(data, tmp_path):
