@@ -9,14 +9,17 @@ import time
 import tomllib
 import urllib.request
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+import torch
 from commands_of_docs import ROOT, Place, commands, of_line
 from packaging.requirements import Requirement
 from trainings_of_docs import ELSEWHERE, FIRST, train, with_data
 from user_at_home import Home
 
 PLACEHOLDER = re.compile(r"outputs/(?:…|<[^>]*>)/seed=\d+")
+IMAGENET = Path(torch.hub.get_dir()) / "checkpoints" / "mobilenet_v2-b0353104.pth"
 UNKNOWN = re.compile(r"[…<>]")
 DOCUMENTED = commands()
 FIRST_COMPARE = list(next(c.words for c in DOCUMENTED if c.words[2:3] == ("mtlface.compare",)))
@@ -50,6 +53,9 @@ def finished_run(home: Home):
 
 def training(home: Home, words, long):
     """Trains; what starts from a finished run has that run's trunk."""
+    published = any(word.startswith("pretrained=true") for word in words)
+    if published and not IMAGENET.is_file():
+        pytest.skip(f"no {IMAGENET.name} here: make weights")
     placed = [PLACEHOLDER.sub(lambda _: f"'{finished_run(home)}'", word) for word in words]
     train(home, placed if placed == words else [*placed, "backbone=resnet18"], long)
 
