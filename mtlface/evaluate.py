@@ -11,6 +11,7 @@ Keys:
                    age_low and age_high, gender_set, landmarks_radius; calibrated on validation
   min_group=20     labelled images that a group of people needs to be ranked
   intersections=…  groups of two columns at once: race*age_group,gender*race
+  attention_maps=0 images, such as 12, to draw where each head looks on: attention/<task>.png
   data=…           celeba | agegender | facecom, or your own with config_dir=… (default: the
                    run's own data); tasks whose label the data lacks are skipped, by name
   data.root=…      the data's folder; other keys of data too: data.limit='{test: 1000}'
@@ -53,6 +54,7 @@ class Options:
     coverage: float = 0.9
     min_group: int = 20
     intersections: str = ""
+    attention_maps: int = 0
     data: str | None = None
     split: str = "test"
     output: str | None = None
@@ -97,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.coverage,
         options.min_group,
         _pairs(options.intersections),
+        options.attention_maps,
     )
     if options.output:
         _make(Path(options.output).expanduser())  # before hours of measuring
@@ -230,8 +233,8 @@ def write(
     content: dict[str, Any] = {"schema": 1, "checkpoint": str(checkpoints[0])}
     if len(checkpoints) > 1:
         content["ensemble"] = [str(checkpoint) for checkpoint in checkpoints]
-    plain = dataclasses.asdict(dataclasses.replace(found, predictions=None))  # type: ignore[arg-type]
-    content |= {key: value for key, value in plain.items() if key != "predictions"}
+    plain = dataclasses.asdict(dataclasses.replace(found, predictions=None, attention={}))  # type: ignore[arg-type]
+    content |= {k: v for k, v in plain.items() if k not in ("predictions", "attention")}
     curves = {name: of.pop("curve") for name, of in content["uncertainty"].items()}
     curves = {name: curve for name, curve in curves.items() if curve is not None}
     content["equalised_odds_difference"] = odds
@@ -244,9 +247,17 @@ def write(
             from mtlface.plots.style import save
 
             save(risk_coverage_figure(curves), output / "risk_coverage")
+        for task, pixels in found.attention.items():
+            from mtlface.plots.raster import pixels_png
+
+            (output / "attention").mkdir(exist_ok=True)
+            with atomic_write(output / "attention" / f"{task}.png") as file:
+                file.write(pixels_png(pixels))
     except OSError as error:
         raise _unwritable(output, error) from error
-    return ["evaluation.json", "predictions.csv", *(["risk_coverage.png"] if curves else [])]
+    drawn = ["risk_coverage.png"] if curves else []
+    drawn += [f"attention/{task}.png" for task in found.attention]
+    return ["evaluation.json", "predictions.csv", *drawn]
 
 
 def _make(folder: Path) -> None:

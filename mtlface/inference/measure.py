@@ -16,11 +16,13 @@ from mtlface.data.batch import Split
 from mtlface.data.datamodule import FaceDataModule
 from mtlface.data.table import SPLITS, FaceTable
 from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.inference.attention import attention_maps, attention_sheets, check_maps, shown
 from mtlface.inference.gaps import Gap, Groups, clusters_of, crossed_groups, gap_between
 from mtlface.inference.members import check_samples, combined, member_outputs
 from mtlface.inference.network import Network
 from mtlface.inference.other_data import fitted
 from mtlface.inference.uncertainty import Uncertainty, disagreement, doubts, spreads, uncertainty
+from mtlface.plots.raster import Pixels
 from mtlface.training.build import build_datamodule
 from mtlface.training.evaluation import (
     Predictions,
@@ -57,6 +59,7 @@ class Settings:
         coverage: What conformal regions aim at, in 0..1.
         min_group: Images that a group of people needs to be ranked.
         intersections: Pairs of group columns to look at together.
+        attention_maps: Images to draw where each head looks on; 0 for none.
     """
 
     split: str = "test"
@@ -64,6 +67,7 @@ class Settings:
     coverage: float = 0.9
     min_group: int = 20
     intersections: tuple[tuple[str, str], ...] = ()
+    attention_maps: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Measured:
         together: Of several networks or draws: how many, and each metric's mean over them and their
             disagreement by task; None of a single network.
         predictions: A row a picture, with the truth.
+        attention: By task, a sheet of where it looks, uint8 (H, W, 3); empty where not asked for.
         fingerprint: 16 hexadecimal digits of the names, splits, labels and pixels of the data.
     """
 
@@ -101,6 +106,7 @@ class Measured:
     uncertainty: dict[str, Uncertainty]
     together: Together | None
     predictions: pd.DataFrame = field(repr=False)
+    attention: dict[str, Pixels] = field(repr=False)
     fingerprint: str
 
 
@@ -136,6 +142,10 @@ def measure(
     chosen, train, val = (
         Split(table, datamodule.store, stored, name, names) for name in (split, "train", "val")
     )
+    # Before all else, because a trunk may have no maps.
+    drawn = shown(chosen, settings.attention_maps)
+    images = chosen.images(drawn)
+    maps = attention_maps(members_of, images) if len(drawn) else {}
     batch_size = datamodule.evaluation_batch_size
     members = member_outputs(members_of, chosen, batch_size, settings.samples)
     found = combined(module, members)
@@ -188,6 +198,13 @@ def measure(
         uncertainty=known,
         together=_together(module, members),
         predictions=predictions,
+        attention=attention_sheets(
+            tasks,
+            maps,
+            columns_of(predictions.iloc[drawn]),
+            images,
+            chosen.labels_at(drawn)["size"].numpy(),
+        ),
         fingerprint=datamodule.fingerprint(),
     )
 
@@ -204,6 +221,7 @@ def _check(settings: Settings) -> None:
             f"{did_you_mean(settings.split, [*SPLITS])}"
         )
     check_samples(settings.samples)
+    check_maps(settings.attention_maps)
     if not 0 < settings.coverage < 1:
         raise MtlfaceError(
             f"coverage={settings.coverage:g}: expected a share between 0 and 1, such as 0.9."

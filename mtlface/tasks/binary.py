@@ -140,6 +140,15 @@ class BinaryTask(Task[Binary]):
         return torch.stack(((-logit).sigmoid(), logit.sigmoid()), dim=1)
 
     @override
+    def explained(self, output: Tensor) -> Tensor:
+        return self.logit(output).abs()  # the answer's own logit, be it yes or no
+
+    @property
+    @override
+    def explains(self) -> str:
+        return "the logit of its answer"
+
+    @override
     def doubt(self, output: Tensor) -> Tensor:
         return (-self.logit(output).abs()).sigmoid()
 

@@ -155,6 +155,15 @@ class CategoryTask(Task[Category]):
         return self.logits(output).softmax(dim=1)
 
     @override
+    def explained(self, output: Tensor) -> Tensor:
+        return self.logits(output).max(dim=1).values
+
+    @property
+    @override
+    def explains(self) -> str:
+        return "the logit of its answer"
+
+    @override
     def doubt(self, output: Tensor) -> Tensor:
         return 1 - self.probabilities(output).max(dim=1).values
 

@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from typing_extensions import override
 
 from mtlface.errors import MtlfaceError
-from mtlface.tasks.distributions import FEWEST, MOST, Distribution, count_of, variance
+from mtlface.tasks.distributions import FEWEST, MOST, Distribution, count_of, expectation, variance
 from mtlface.tasks.metrics import LogLikelihood, RankConsistency
 from mtlface.tasks.number import NumberTask
 from mtlface.tasks.prediction import Prediction
@@ -71,6 +71,16 @@ class DistributionTask(NumberTask):
     @override
     def value(self, output: Tensor) -> Tensor:
         return self.distribution.position(output) + self.label.low
+
+    @override
+    def explained(self, output: Tensor) -> Tensor:
+        # The expectation, because a count of ranks has no gradient.
+        return expectation(self.distribution.probabilities(output))
+
+    @property
+    @override
+    def explains(self) -> str:
+        return f"the expected {self.label.name}"
 
     def std(self, output: Tensor) -> Tensor:
         """Raw outputs (B, outputs) to the distribution's standard deviation (B,), in units."""

@@ -209,6 +209,12 @@ class IdentityTask(CategoryTask):
             found["verification_auc"] = verification_values(*matched)
         return found
 
+    @property
+    @override
+    def explains(self) -> str:
+        # With a margin the logit is the scaled cosine to that person's weights, else the product.
+        return "the likeness to the person it names"
+
     @override
     def exported(self, output: Tensor) -> dict[str, Tensor]:
         embedding = self.split(output)[1]

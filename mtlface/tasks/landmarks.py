@@ -208,6 +208,15 @@ class LandmarkTask(Task[Points]):
         return {f"{name}_true": flat[:, k] for k, name in enumerate(self.label.columns)}
 
     @override
+    def explained(self, output: Tensor) -> Tensor:
+        return self.shares(output).mean(dim=(1, 2))
+
+    @property
+    @override
+    def explains(self) -> str:
+        return "the mean coordinate: points move right and down"
+
+    @override
     def error(self, output: Tensor, batch: Batch) -> Tensor:
         size, shares, truth = batch["size"], self.shares(output), self.true_shares(batch)
         if self.eyes is None:

@@ -195,6 +195,15 @@ class MultilabelTask(Task[Multilabel]):
         return torch.where(target >= 0, wrong, torch.nan).nanmean(dim=1)
 
     @override
+    def explained(self, output: Tensor) -> Tensor:
+        return output.float().abs().mean(dim=1)
+
+    @property
+    @override
+    def explains(self) -> str:
+        return "the mean logit of its answers"
+
+    @override
     def combined(self, outputs: Tensor) -> Tensor:
         yes, no = (side.double().sigmoid().mean(dim=0) for side in (outputs, -outputs))
         return (yes.log() - no.log()).float()

@@ -78,6 +78,15 @@ class NumberTask(Task[Number]):
         return (self.value(output) - batch[self.label.name]).abs()
 
     @override
+    def explained(self, output: Tensor) -> Tensor:
+        return output.float()[:, 0]  # not clipped, which would end its gradient
+
+    @property
+    @override
+    def explains(self) -> str:
+        return f"the {self.label.name}"
+
+    @override
     def nonconformity(self, output: Tensor, batch: Batch) -> Tensor:
         return self.error(output, batch)
 

@@ -248,6 +248,22 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
         """Which of the K values of `probabilities` is the true one, int64 (N,); −1 if missing."""
         return batch[self.label.name]
 
+    def explained(self, output: Tensor) -> Tensor:
+        """One number a picture, (B,), that maps of where the network looks explain.
+
+        They show what in the picture raises it, so it grows with what the task answers. Grad-CAM
+        differentiates it (Selvaraju et al., ICCV 2017).
+
+        Args:
+            output: Raw outputs (B, outputs), with their gradient.
+        """
+        return output.float().mean(dim=1)
+
+    @property
+    def explains(self) -> str:
+        """What `explained` is, in words."""
+        return "the mean of its outputs"
+
     def doubt(self, output: Tensor) -> Tensor | None:
         """How unsure the network is of each answer, (N,), to sort by; None if it does not say."""
         return None
