@@ -217,6 +217,6 @@ def attention_sheets(
                     lines.append(Caption(said))
                 panels.append(Panel(overlaid(images[i], of.heat[i]), answer.aspect, lines))
         across = 1 + len(kinds)
-        title = f"{name}: what raises {tasks[name].explains}"
+        title = f"{name}: where it looks. Grad-CAM: what raises {tasks[name].explains}"
         sheets[name] = sheet(panels, title, across * max(1, CELLS // across))
     return sheets

@@ -77,11 +77,10 @@ def map_layer(
     )
     used = [found for found, output in seen if gradients.get(id(output)) is not None]
     if tokens is not None and (block := _last_attention(network)) is not None:
-        # The norm before it: a transformer's blocks hand on what they are given, as well.
+        # The norm before it, which is the first in its block to end.
         names = {module: name for name, module in network.named_modules()}
         parent = names[block].rpartition(".")[0]
-        inside = [f for f in used if names[f.layer].rpartition(".")[0] == parent]
-        used = [f for f in inside if isinstance(f.layer, nn.LayerNorm)][:1] or used
+        used = [f for f in used if names[f.layer].rpartition(".")[0] == parent][:1] or used
     fine = [found for found in used if min(found.size) >= FEWEST_PLACES]
     if fine:
         return fine[-1]

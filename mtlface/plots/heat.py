@@ -10,13 +10,15 @@ from PIL import Image
 from mtlface.plots.raster import Pixels
 
 COLOURS = "inferno"  # as bright as it is strong, so that it reads without colours too
+FLAT = 0.1  # a range below this share of the largest value is drawn as weak as it is
 FAINT, STRONG = 0.35, 0.8  # how much the coldest and the hottest place hide of the picture
 
 
 def overlaid(image: Pixels, heat: NDArray[np.floating]) -> Pixels:
     """A picture in grey under the colours of a map, from its own least to its own most.
 
-    A map that is the same everywhere has no hot place: all of it is drawn cold.
+    A map that is nearly the same everywhere has no hot place: the closer it is to that, the colder
+    all of it is drawn.
 
     Args:
         image: uint8 (H, W, 3).
@@ -24,7 +26,8 @@ def overlaid(image: Pixels, heat: NDArray[np.floating]) -> Pixels:
     """
     height, width = image.shape[:2]
     low, high = float(heat.min()), float(heat.max())
-    shares = (heat - low) / (high - low) if high > low else np.zeros_like(heat)
+    span = max(high - low, FLAT * high)
+    shares = (heat - low) / span if span > 0 else np.zeros_like(heat)
     drawn = Image.fromarray(shares.astype(np.float32)).resize(
         (width, height), Image.Resampling.BICUBIC
     )

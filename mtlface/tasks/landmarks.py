@@ -214,7 +214,7 @@ class LandmarkTask(Task[Points]):
     @property
     @override
     def explains(self) -> str:
-        return "the mean coordinate: points move right and down"
+        return "the mean coordinate: points go right and down"
 
     @override
     def error(self, output: Tensor, batch: Batch) -> Tensor:
