@@ -141,7 +141,8 @@ class BinaryTask(Task[Binary]):
 
     @override
     def explained(self, output: Tensor) -> Tensor:
-        return self.logit(output).abs()  # the answer's own logit, be it yes or no
+        logit = self.logit(output)
+        return torch.where(logit > 0, logit, -logit)  # |logit|, with a gradient at 0 too
 
     @property
     @override

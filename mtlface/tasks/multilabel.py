@@ -196,7 +196,8 @@ class MultilabelTask(Task[Multilabel]):
 
     @override
     def explained(self, output: Tensor) -> Tensor:
-        return output.float().abs().mean(dim=1)
+        logit = output.float()
+        return torch.where(logit > 0, logit, -logit).mean(dim=1)
 
     @property
     @override

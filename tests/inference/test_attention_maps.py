@@ -133,6 +133,7 @@ def peak(heat):
 def test_the_heat_is_where_the_answer_comes_from(planted):
     corners = (0, 0), (0, 24), (24, 0)
     images = np.stack([lit(*corners), lit(corners[2], corners[0], corners[1])])
+    images[0, :, :, 2] //= 4  # red outweighs blue: the answer is yes
     images[1, :, :, 0] //= 4  # blue outweighs red: the answer is no, and blue speaks for it
     found = attention_maps([planted], images)
     gender, landmarks = (found[name][0].heat for name in ("gender", "landmarks"))
