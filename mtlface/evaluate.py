@@ -226,7 +226,7 @@ def write(
     Raises:
         MtlfaceError: The folder cannot be written.
     """
-    from mtlface.atomic import write_text
+    from mtlface.atomic import atomic_write, write_text
     from mtlface.data.csv_cells import to_csv
     from mtlface.training.result import write_result
 
