@@ -112,7 +112,7 @@ def _step(
     def run() -> None:
         for _ in range(steps):
             features = module.backbone(batch["image"])
-            losses, counts = module.losses(module.heads(features), batch)
+            losses, counts = module.losses(module.heads(features, batch["image"]), batch)
             balancer(losses, counts > 0, features, shared).loss.backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -103,7 +103,7 @@ def bare_step(module: MultiTaskModule, cfg: DictConfig, batch: Batch) -> Case:
     def step() -> None:
         with autocast(precision):
             features = network.backbone(batch["image"])
-            losses, _ = network.losses(network.heads(features), batch)
+            losses, _ = network.losses(network.heads(features, batch["image"]), batch)
         (losses.sum() if len(names) > 1 else losses[0]).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -11,7 +11,7 @@ from mtlface.analysis.table import Table
 from mtlface.training.identity import Identity, difference, flattened
 
 # What an arm of several tasks and one of a single task differ in by being what they are.
-OF_SHARING = ("seed", "balancing", "scores")
+OF_SHARING = ("seed", "balancing", "sharing", "scores")
 # A twin that is trained to its arm's whole budget differs from the plain one in these.
 OF_BUDGET = ("patience", "match")
 LABELS = "data.label_fraction."  # and the label: how many of its values are learnt from
@@ -28,7 +28,7 @@ def settings_of(arm: Arm) -> Identity:
 
 
 def differing(arm: Arm, reference: Arm) -> Differing:
-    """Every setting in which two arms differ, besides their tasks, weights, balancing and seed.
+    """Every setting in which two arms differ, besides tasks, weights, balancing, sharing and seed.
 
     Settings of a task count where both arms have it.
     """

@@ -29,7 +29,7 @@ OPSET = 18
 
 
 class Portable(nn.Module):
-    """A backbone and its tasks, nothing else.
+    """A backbone, its branches and tasks, nothing else.
 
     Args:
         module: The trained network.
@@ -38,12 +38,15 @@ class Portable(nn.Module):
     def __init__(self, module: MultiTaskModule) -> None:
         super().__init__()
         self.backbone = module.backbone
+        self.branches = nn.ModuleDict(dict(module.branches))
         self.tasks = nn.ModuleDict(dict(module.tasks))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Pictures (B, 3, H, W), uint8 or float in 0..255, to the outputs in their order."""
         features = self.backbone(images.float())
-        outputs = {name: task(features) for name, task in self.tasks.items()}
+        outputs = {
+            name: task(self.branches[name](features, images)) for name, task in self.tasks.items()
+        }
         return tuple(exported_all(self.tasks, outputs).values())  # type: ignore[arg-type]
 
 

@@ -12,7 +12,33 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class Backbone(nn.Module):
+class Freezable(nn.Module):
+    """What holds a trunk, or a part of one, that `mtlface.models.freeze` can stop from learning.
+
+    Args:
+        trunk: The layers that can be frozen.
+
+    Attributes:
+        batchnorm_eval: Whether BatchNorm layers stay in eval mode when `train()` is called; set by
+            `mtlface.models.freeze`.
+    """
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.batchnorm_eval = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the training mode, but leaves the BatchNorm of a frozen trunk in eval."""
+        super().train(mode)
+        if self.batchnorm_eval:
+            for module in self.trunk.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+class Backbone(Freezable):
     """A trunk with the pixel normalisation that its weights expect.
 
     Example:
@@ -32,8 +58,6 @@ class Backbone(nn.Module):
         features: D, the width of the features.
         mean: Buffer (3,), saved with the weights.
         std: Buffer (3,), saved with the weights.
-        batchnorm_eval: Whether BatchNorm layers stay in eval mode when `train()` is called; set by
-            `mtlface.models.freeze`.
     """
 
     mean: Tensor
@@ -48,10 +72,8 @@ class Backbone(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
-        super().__init__()
-        self.trunk = trunk
+        super().__init__(trunk)
         self.features = features
-        self.batchnorm_eval = False
         self.register_buffer("mean", torch.tensor([*mean]))
         self.register_buffer("std", torch.tensor([*std]))
         # Normalisation as one multiplication and addition, worked out once.
@@ -79,24 +101,16 @@ class Backbone(nn.Module):
         """
         return torch.addcmul(self._shift, images, self._scale)
 
-    def train(self, mode: bool = True) -> Self:
-        """Sets the training mode, but leaves the BatchNorm of a frozen trunk in eval."""
-        super().train(mode)
-        if self.batchnorm_eval:
-            for module in self.trunk.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
 
 @contextmanager
-def untracked_batchnorm(module: nn.Module) -> Iterator[None]:
+def untracked_batchnorm(*modules: nn.Module) -> Iterator[None]:
     """Within the block BatchNorm in training normalises by the batch, but does not remember it.
 
     For a second look at a batch, which must not count twice in the running statistics.
     """
     tracking = [
         layer
+        for module in modules
         for layer in module.modules()
         if isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats
     ]

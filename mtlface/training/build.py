@@ -21,7 +21,9 @@ from mtlface.data.reading import sources_of
 from mtlface.data.schema import Labels
 from mtlface.data.source import COMMON
 from mtlface.errors import MtlfaceError, did_you_mean
-from mtlface.models import multiply_small_maps, pool_deterministically
+from mtlface.models import Shared, Trunks, multiply_small_maps, pool_deterministically
+from mtlface.models.backbone import Backbone
+from mtlface.models.sharing import WAYS
 from mtlface.tasks.task import Task, require_label
 from mtlface.training.callbacks import (
     BestCheckpoint,
@@ -43,6 +45,7 @@ from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
 from mtlface.training.run_folder import RunFolder
 from mtlface.training.selection import CheckMonitor, Monitor
+from mtlface.training.sharing import SHARED_WHOLE, parse_sharing
 from mtlface.training.trained_files import start_of
 from mtlface.training.unwrapped import unwrapped
 from mtlface.training.watch import BalancingWatch
@@ -97,14 +100,24 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
     frame = (int(cfg.data.image_size[0]), int(cfg.data.image_size[1]))
     # Weights of an earlier run come later, with its heads: see start_weights.
     elsewhere = start_of(cfg) is not None and "pretrained" in cfg.backbone
-    backbone = instantiate(cfg.backbone, **({"pretrained": False} if elsewhere else {}))
-    # Partial first: as arguments of instantiate, objects would be turned into configs.
-    tasks = [
-        instantiate(task, _partial_=True)(
-            name=name, labels=labels, in_features=backbone.features, frame=frame
-        )
-        for name, task in cfg.tasks.items()
-    ]
+    untrained = {"pretrained": False} if elsewhere else {}
+
+    def trunk() -> Backbone:
+        found: Backbone = instantiate(cfg.backbone, **untrained)
+        return found
+
+    backbone, called = trunk(), cfg.backbone.get("name") or cfg.backbone._target_
+    check_width(backbone, called, frame)
+    after_trunk = torch.get_rng_state()
+    shared = _shared(cfg, Trunks(backbone, trunk, called, frame))
+    tasks = []
+    for name, task in cfg.tasks.items():
+        if next(shared.branches[name].parameters(), None) is not None:
+            # A task with a branch of its own begins with the head of its single-task twin.
+            torch.set_rng_state(after_trunk)
+        # Partial first: as arguments of instantiate, objects would be turned into configs.
+        build = instantiate(task, _partial_=True)
+        tasks.append(build(name=name, labels=labels, in_features=backbone.features, frame=frame))
     check_names(tasks)
     names = [name for task in tasks for name in task.loss_names]
     module = MultiTaskModule(
@@ -116,16 +129,25 @@ def build_module(cfg: DictConfig, labels: Labels) -> MultiTaskModule:
         monitor=cfg.monitor.name,
         mode=cfg.monitor.get("mode"),
         scores=instantiate(cfg.scores),
+        branches=shared.branches,
     )
     # Batches come in this layout, and cuDNN and oneDNN are fastest when the weights share it.
-    module.backbone.to(memory_format=torch.channels_last)
-    pool_deterministically(module.backbone.trunk)
-    if not uses_gpu(cfg.trainer.accelerator):
-        multiply_small_maps(module.backbone.trunk)
-    check_width(module.backbone, cfg.backbone.get("name") or cfg.backbone._target_, frame)
+    for part in module.trunks:
+        part.to(memory_format=torch.channels_last)
+        pool_deterministically(part.trunk)
+        if not uses_gpu(cfg.trainer.accelerator):
+            multiply_small_maps(part.trunk)
     if cfg.get("compile"):
         _compile_backbone(module)
     return module
+
+
+def _shared(cfg: DictConfig, trunks: Trunks) -> Shared:
+    """What the tasks share; a single task shares with nobody."""
+    tasks = [str(name) for name in cfg.tasks]
+    sharing = cfg.get("sharing") if len(tasks) > 1 else None  # older runs lack the key
+    way, settings = parse_sharing(SHARED_WHOLE if sharing is None else sharing)
+    return WAYS[way](trunks, tasks, **settings)
 
 
 # What mtlface gives the trainer itself.
@@ -159,7 +181,7 @@ def uses_gpu(accelerator: str) -> bool:
 
 
 def _compile_backbone(module: MultiTaskModule) -> None:
-    """Compiles the backbone in place, which leaves the names in its state dict as they are."""
+    """Compiles the trunk in place, which leaves the names in its state dict as they are."""
     balancer = module.balancer
     if balancer.level == "parameters" and len(balancer.tasks) > 1:
         raise MtlfaceError(
@@ -168,7 +190,8 @@ def _compile_backbone(module: MultiTaskModule) -> None:
             "tasks. Take compile=false, or balancing.level=features where the method has it."
         )
     # Not its trunk: torch compiles no `nn.Sequential`, see pytorch/pytorch#150915.
-    module.backbone.compile()
+    for part in module.trunks:
+        part.compile()
 
 
 def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: int) -> Trainer:

@@ -161,9 +161,11 @@ class Finetuning(Callback):
         """Freezes or unfreezes by the epoch alone, so that a resumed run does the same."""
         assert isinstance(pl_module, MultiTaskModule)
         if self.frozen_epochs is None or trainer.current_epoch < self.frozen_epochs:
-            freeze(pl_module.backbone, self.batchnorm_eval)
+            for part in pl_module.trunks:
+                freeze(part, self.batchnorm_eval)
             return
-        unfreeze(pl_module.backbone)
+        for part in pl_module.trunks:
+            unfreeze(part)
         if self.unfrozen_lr is not None and trainer.current_epoch == self.frozen_epochs:
             optimizer, epoch = trainer.optimizers[0], trainer.current_epoch + 1
             before = float(optimizer.defaults["lr"])

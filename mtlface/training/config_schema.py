@@ -25,6 +25,7 @@ from mtlface.data.source import (
 )
 from mtlface.data.split_file import check_split
 from mtlface.errors import MtlfaceError, did_you_mean
+from mtlface.training.sharing import SHARING
 from mtlface.training.trained_files import check_start
 from mtlface.training.unwrapped import unwrapped
 from mtlface.values import (
@@ -83,6 +84,7 @@ RULES: dict[str, Rule] = {
     "init": optional(path(OF_A_RUN, "outputs/<run>/seed=0")),
     "extend": flag(),
     "compile": flag(),
+    "sharing": SHARING,
     "patience": optional(whole(0, example=10)),
     "references": mapping(optional(text()), "{gender: celeba_gender}"),
     "figures": flag(),
@@ -211,19 +213,19 @@ SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer",
             "trainer", "watch")  # fmt: skip
 TOP = (
     *SECTIONS, "name", "label", "arm", "only", "twins", "match", "group", "seed", "outputs",
-    "pretrained", "init", "extend", "compile", "patience", "effects", "scores", "references",
-    "figures", "grids", "transfer", "debug", "tasks", "schedule", "two_phase", "demo_epochs",
-    "demo_lr",
+    "pretrained", "init", "extend", "sharing", "compile", "patience", "effects", "scores",
+    "references", "figures", "grids", "transfer", "debug", "tasks", "schedule", "two_phase",
+    "demo_epochs", "demo_lr",
 )  # fmt: skip
 """Everything that a config may have at its top, besides Hydra's own section."""
 
 REQUIRED = (
-    "name", "label", "effects", "arm", "only", "group", "seed", "outputs", "compile", "patience",
-    "scores", "references", "figures", "debug", "schedule", "watch.every_n_steps", "monitor.name",
-    "finetune.frozen_epochs", "optimizer._target_", "optimizer._partial_", "backbone._target_",
-    "balancing._target_", "augment._target_", "trainer._target_", "trainer.accelerator",
-    "trainer.devices", "trainer.precision", "trainer.max_epochs", "trainer.log_every_n_steps",
-    "data.name", *(f"data.{key}" for key in COMMON),
+    "name", "label", "effects", "arm", "only", "group", "seed", "outputs", "sharing", "compile",
+    "patience", "scores", "references", "figures", "debug", "schedule", "watch.every_n_steps",
+    "monitor.name", "finetune.frozen_epochs", "optimizer._target_", "optimizer._partial_",
+    "backbone._target_", "balancing._target_", "augment._target_", "trainer._target_",
+    "trainer.accelerator", "trainer.devices", "trainer.precision", "trainer.max_epochs",
+    "trainer.log_every_n_steps", "data.name", *(f"data.{key}" for key in COMMON),
 )  # fmt: skip
 """Keys that the code reads; `~key` on the command line takes one away."""
 

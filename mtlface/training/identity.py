@@ -21,6 +21,7 @@ from mtlface.data.reading import contents_of
 from mtlface.data.source import source_sections
 from mtlface.errors import MtlfaceError
 from mtlface.training.result import read_result
+from mtlface.training.sharing import SHARED_WHOLE, canonical_sharing
 from mtlface.training.trained_files import find_checkpoint, start_of
 
 Identity = dict[str, Any]
@@ -145,6 +146,9 @@ def identity(cfg: DictConfig) -> Identity:
     tasks = plain.get("tasks") or {}
     if len(tasks) == 1 and not any(task.get("per_attribute") for task in tasks.values()):
         plain.pop("balancing", None)  # a single loss has nothing to be balanced with
+    sharing = canonical_sharing(plain.pop("sharing", None) or SHARED_WHOLE)
+    if len(tasks) > 1 and sharing != SHARED_WHOLE:  # a single task shares with nobody
+        plain["sharing"] = sharing
     plain["scores"] = {
         name: score
         for name, score in (plain.get("scores") or {}).items()

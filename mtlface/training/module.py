@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torchmetrics import MetricCollection
 
 from mtlface.balancing import Balanced, Balancer
-from mtlface.models import Backbone, untracked_batchnorm
+from mtlface.models import Backbone, Freezable, Unbranched, untracked_batchnorm
 from mtlface.tasks import Score, Task
 from mtlface.tasks.task import Batch
 from mtlface.training.loss_meter import LossMeter
@@ -30,7 +30,7 @@ class MultiTaskModule(LightningModule):
     Single-task learning is this module with one task.
 
     Args:
-        backbone: Pictures (B, 3, H, W) to features (B, D).
+        backbone: Images (B, 3, H, W) to the features that all tasks share, (B, …).
         tasks: What is learnt.
         balancer: Makes one loss of the tasks' losses.
         optimizer: Builds the optimizer from the parameters.
@@ -39,6 +39,8 @@ class MultiTaskModule(LightningModule):
             validation logs it.
         mode: `min` or `max`, to insist on its direction; by default its own.
         scores: Metrics across tasks, by name.
+        branches: For each task a module from the shared features (B, …) and the images to the
+            features (B, D) that its head reads; by default they are the same.
 
     Raises:
         MtlfaceError: The monitor is nothing that validation measures, or its direction is wrong.
@@ -54,9 +56,13 @@ class MultiTaskModule(LightningModule):
         monitor: str = SKILL,
         mode: str | None = None,
         scores: Mapping[str, Score] | None = None,
+        branches: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        if branches is None:
+            branches = {task.name: Unbranched() for task in tasks}
+        self.branches: Mapping[str, nn.Module] = nn.ModuleDict(dict(branches))  # type: ignore[assignment]
         self.tasks: Mapping[str, Task[Any]] = nn.ModuleDict({t.name: t for t in tasks})  # type: ignore[assignment]
         self.balancer = balancer
         self.optimizer_factory, self.schedule = optimizer, schedule
@@ -68,8 +74,10 @@ class MultiTaskModule(LightningModule):
             {task.name: task.metrics() for task in tasks}
         )
         # DDP would give every rank the first one's sums before each step.
-        own = [n for n, _ in self.named_buffers() if n.startswith(("train_losses.", "val_losses."))]
-        self._ddp_params_and_buffers_to_ignore = own
+        sums = [
+            n for n, _ in self.named_buffers() if n.startswith(("train_losses.", "val_losses."))
+        ]
+        self._ddp_params_and_buffers_to_ignore = sums
         # Of the constant predictor on the validation split; NaN where it has no label.
         self.constant_losses: Tensor
         unknown = torch.full((len(self.loss_names),), torch.nan)
@@ -98,18 +106,31 @@ class MultiTaskModule(LightningModule):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Each task's raw outputs of pictures (B, 3, H, W), uint8 or float in 0..255."""
-        return self.heads(self.features(images))
+        return self.heads(self.features(images), images)
+
+    @property
+    def trunks(self) -> list[Freezable]:
+        """The backbone and, of a trunk that is shared in part, each task's own rest of it."""
+        parts = (self.backbone, *self.branches.values())
+        return [part for part in parts if isinstance(part, Freezable)]
 
     def features(self, images: Tensor) -> Tensor:
-        """Shared features (B, D) of images, in float32 whatever the trunk computes in."""
+        """Shared features (B, …) of images, in float32 whatever the trunk computes in."""
         features: Tensor = self.backbone(images)
         return features.float()
 
-    def heads(self, features: Tensor) -> dict[str, Tensor]:
-        """Each task's raw outputs of shared features (B, D), in float32."""
+    def heads(self, features: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """Each task's raw outputs, in float32.
+
+        Args:
+            features: The shared features (B, …) of the images.
+            images: (B, 3, H, W), uint8 or float in 0..255, which gates look at.
+        """
+        # A branch may be most of a trunk, and computes in what the trunk computes in.
+        own = {name: branch(features, images) for name, branch in self.branches.items()}
         # Of 150 px, bfloat16 holds whole numbers only.
         with _full_precision(features):
-            return {name: task(features.float()) for name, task in self.tasks.items()}
+            return {name: task(own[name].float()) for name, task in self.tasks.items()}
 
     def losses(
         self, outputs: Mapping[str, Tensor], batch: Batch, of_training: bool = False
@@ -131,7 +152,7 @@ class MultiTaskModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step's loss, to be minimised."""
         features = self.features(batch["image"])
-        losses, counts = self.losses(self.heads(features), batch, of_training=True)
+        losses, counts = self.losses(self.heads(features, batch["image"]), batch, of_training=True)
         balanced = self.balancer(losses, self._present(counts), features, self._learning())
         self.train_losses.update(losses, counts, self.global_step)
         self.last_balanced = balanced
@@ -139,7 +160,7 @@ class MultiTaskModule(LightningModule):
         return loss
 
     def _learning(self) -> list[nn.Parameter]:
-        """The trunk's parameters that learn in this epoch; listing them takes a while."""
+        """The shared parameters that learn in this epoch; listing them takes a while."""
         if self._shared is None:
             self._shared = [p for p in self.backbone.parameters() if p.requires_grad]
         return self._shared
@@ -165,7 +186,7 @@ class MultiTaskModule(LightningModule):
             return
         if self._learning():
             precision = self.trainer.precision_plugin.train_step_context()
-            with torch.no_grad(), precision, untracked_batchnorm(self.backbone):
+            with torch.no_grad(), precision, untracked_batchnorm(*self.trunks):
                 losses, counts = self.losses(self(batch["image"]), batch, of_training=True)
             self.balancer.update(losses, self._present(counts))
 

@@ -215,7 +215,7 @@ def test_heads_and_losses_are_exact_on_a_trunk_in_bfloat16(built):
     found = outputs["landmarks"]
     assert found.dtype == losses.dtype == torch.float32 and grid(found) < 1e-2
     with torch.no_grad():
-        exact, _ = module.losses(module.heads(features), batch)
+        exact, _ = module.losses(module.heads(features, batch["image"]), batch)
     torch.testing.assert_close(losses, exact, rtol=0, atol=0)
 
 

@@ -65,7 +65,7 @@ def plain_losses(module, datamodule, clip=None):
         for batch in worker_loader(split, sampler, None, workers=0, pin_memory=False):
             batch["image"] = batch["image"].contiguous()
             features = module.backbone(batch["image"])
-            losses, _ = module.losses(module.heads(features), batch)
+            losses, _ = module.losses(module.heads(features, batch["image"]), batch)
             losses.sum().backward()
             if clip:
                 nn.utils.clip_grad_norm_(module.parameters(), clip)
