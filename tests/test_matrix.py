@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from mtlface.data.schema import Binary, Category, Label, Labels, Multilabel, Number, Points
 from mtlface.door import config_folder
+from mtlface.training.build import build_module
 
 CONF = config_folder()
 PICTURES, SIDE = 4, 32
@@ -138,3 +139,48 @@ def test_one_step_of_every_task(data, backbone):
     gradients = [p.grad for p in trunk.parameters() if p.grad is not None]
     assert gradients
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+# Of every kind of task one, in sets that one data set can teach together.
+TOGETHER = {
+    "[attributes,landmarks,identity]": "celeba",
+    "[gender,landmarks,identity_arcface]": "celeba",
+    "[age,gender,race]": "agegender",
+    "[age_corn,gender]": "agegender",
+}
+WITH_STAGES = ("cnn3", "resnet18", "resnet18_cbam", "mobilenet_v3_small")
+
+
+@pytest.mark.parametrize("sharing", ["hard", "split@0", "split@2", "cross_stitch", "mmoe@2"])
+@pytest.mark.parametrize("backbone", WITH_STAGES)
+@pytest.mark.parametrize("tasks", TOGETHER)
+def test_one_step_of_tasks_that_share_in_every_way(tasks, backbone, sharing):
+    torch.manual_seed(0)
+    data = TOGETHER[tasks]
+    labels = labels_of(data)
+    choices = (f"data={data}", f"task={tasks}", f"backbone={backbone}", f"sharing={sharing}")
+    module = build_module(composed(*choices, "trainer=cpu"), labels).train()
+    size = torch.tensor([[178.0, 218.0]]).expand(PICTURES, -1)
+    batch = {"size": size, **{label.name: targets(label) for label in labels.values()}}
+    batch["image"] = torch.randint(0, 256, (PICTURES, 3, SIDE, SIDE), dtype=torch.uint8)
+    outputs = module(batch["image"])
+    assert list(outputs) == list(module.tasks) and len(outputs) > 1
+    for name, output in outputs.items():
+        task = module.tasks[name]
+        assert output.shape[0] == PICTURES and output.shape[1] >= task.outputs
+        assert output.isfinite().all()
+        columns = task.columns(output.detach(), size)
+        assert all(len(values) == PICTURES for values in columns.values())
+    loss = module.training_step(batch, 0)
+    assert loss.isfinite()
+    loss.backward()
+    gradients = {name: p.grad for name, p in module.named_parameters()}
+    # What a task has for itself is reached by its own loss alone, so that none may be idle.
+    idle = [name for name, found in gradients.items() if found is None]
+    assert not idle
+    assert all(found.isfinite().all() for found in gradients.values())
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    torch.optim.SGD(module.parameters(), lr=0.1).step()
+    moved = {n.split(".trunk.")[0] for n, p in module.named_parameters() if (p != before[n]).any()}
+    parts = {n.split(".trunk.")[0] for n in before}
+    assert moved == parts
