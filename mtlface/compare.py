@@ -6,8 +6,8 @@ Keys:
   runs=…              folder of runs, or several: runs=[outputs/a,outputs/b]
   output=…            folder for comparison.html, .md, .csv, .tex and figures/ (default: the first
                       of runs)
-  data=…              the data set to compare on, where runs of several lie together: its name, or
-                      the first characters of its fingerprint
+  data=…              the data set to compare on: its name, or the first characters of its
+                      fingerprint (default: the only one, or every source of a join)
   references.<task>=… arm that stands as this task's single-task reference
   effects.<task>=…    smallest difference that matters: 0.01 (in the metric's unit) or 2%
   plan=…              plan a sweep with so many verdicts (arms × tasks) from these runs as a pilot:
@@ -24,12 +24,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtlface.arguments import parse as parse_words
 from mtlface.arguments import wants_help
 from mtlface.door import guarded
 from mtlface.errors import MtlfaceError
+
+if TYPE_CHECKING:
+    from mtlface.analysis.figures import Drawn
 
 
 @dataclass
@@ -84,35 +87,42 @@ def compare_runs(options: Options) -> Path:
     tree = read_runs(roots)  # before the imports that take a second: a wrong path is said at once
 
     from mtlface.analysis import report
-    from mtlface.analysis.comparison import compare
+    from mtlface.analysis.comparison import compare_all
+    from mtlface.analysis.several_sources import name_of
 
     output = Path(options.output).expanduser() if options.output else roots[0]
-    comparison = compare(tree, options.data, options.references, options.tuned, options.effects)
+    found = compare_all(tree, options.data, options.references, options.tuned, options.effects)
     # A pipe or a log has no width of its own; 100 columns is what the tables are made for.
     console = Console(width=None if sys.stdout.isatty() else 100)
     if options.plan is not None:
-        report.print_plan(comparison, options.plan, console)
+        for comparison in found:
+            report.print_plan(comparison, options.plan, console)
         return output
     # Written before it is printed: whoever reads only the first lines, as `| head` does, ends the
     # printing, and must not end the report.
     try:
         output.mkdir(parents=True, exist_ok=True)
-        drawn = []
+        drawn: list[list[Drawn]] = [[] for _ in found]
         if options.figures:
             from mtlface.analysis.figures import draw_all
 
-            drawn = draw_all(comparison, output / "figures")
-        report.write_csv(comparison, output / "comparison.csv")
-        report.write_markdown(comparison, drawn, output / "comparison.md")
-        report.write_html(comparison, drawn, output / "comparison.html")
-        report.write_tex(comparison, output / "comparison.tex")
+            # The figures of several data sets lie in a folder each.
+            places = [f"{name_of(part)}/" if len(found) > 1 else "" for part in found]
+            drawn = [
+                draw_all(part, output / "figures", place)
+                for part, place in zip(found, places, strict=True)
+            ]
+        report.write_csv(found, output / "comparison.csv")
+        report.write_markdown(found, drawn, output / "comparison.md")
+        report.write_html(found, drawn, output / "comparison.html")
+        report.write_tex(found, output / "comparison.tex")
     except OSError as error:
         raise MtlfaceError(
             f"The report cannot be written to {output} ({error.strerror}): give another "
             "folder with output=…."
         ) from error
-    report.print_report(comparison, console)
-    written = "comparison.html, .md, .csv, .tex" + (" and figures/" if drawn else "")
+    report.print_report(found, console)
+    written = "comparison.html, .md, .csv, .tex" + (" and figures/" if any(drawn) else "")
     shown = f"Report: {output}/ ({written})"
     console.print(shown, highlight=False, markup=False, emoji=False, soft_wrap=True)
     return output

@@ -23,7 +23,7 @@ from mtlface.analysis.ensembles import Ensemble, ensembles
 from mtlface.analysis.groups import gap_differences
 from mtlface.analysis.images import Predictions
 from mtlface.analysis.overall import Overall, overall, ranks
-from mtlface.analysis.protocol import Arm, group_arms, one_test_set, warnings_of
+from mtlface.analysis.protocol import Arm, group_arms, one_test_set, test_sets, warnings_of
 from mtlface.analysis.references import Statement, find_statements, references_of
 from mtlface.analysis.results import Run, RunTree
 from mtlface.analysis.statistics import Summary, summarise
@@ -101,6 +101,47 @@ class Comparison:
         return len(self.verdicts) > MANY
 
 
+def compare_all(
+    tree: RunTree,
+    data: str | None = None,
+    references: Mapping[str, str] | None = None,
+    tuned: Mapping[str, str] | None = None,
+    effects: Effects | None = None,
+) -> list[Comparison]:
+    """Compares the arms of a tree on each source that they were tested on, as one family.
+
+    Args:
+        tree: What `read_runs` found.
+        data: The data set to compare on; by default all sources of runs that learnt from several.
+        references: As for `compare`.
+        tuned: As for `compare`.
+        effects: As for `compare`.
+
+    Returns:
+        A comparison for each source. p-values, and with them the answers, are corrected over all.
+
+    Raises:
+        MtlfaceError: As for `compare`.
+    """
+    groups = test_sets(tree, data)
+    references, effects = references or {}, effects or {}
+    known = {task for runs in groups for run in runs for task in run.tasks}
+    found = []
+    for runs in groups:
+        tasks = {task for run in runs for task in run.tasks}
+        # What is said for a task is nothing to a source without it; of no task, it is an error.
+        own = {task: arm for task, arm in references.items() if task in tasks or task not in known}
+        sizes = {task: size for task, size in effects.items() if task in tasks or task not in known}
+        found.append(_compared(runs, tree, own, tuned, sizes))
+    for place in ("differences", "gaps"):
+        every = in_one_family([d for comparison in found for d in getattr(comparison, place)])
+        for comparison in found:
+            count = len(getattr(comparison, place))
+            setattr(comparison, place, at_any_budget(every[:count]))
+            every = every[count:]
+    return found
+
+
 def compare(
     tree: RunTree,
     data: str | None = None,
@@ -121,7 +162,16 @@ def compare(
         MtlfaceError: The runs come from different data, a reference is no arm of the tree, a
             pattern of `tuned` fits no grid, or an effect is no size or of no task.
     """
-    runs = one_test_set(tree, data)
+    return _compared(one_test_set(tree, data), tree, references, tuned, effects)
+
+
+def _compared(
+    runs: Sequence[Run],
+    tree: RunTree,
+    references: Mapping[str, str] | None,
+    tuned: Mapping[str, str] | None,
+    effects: Effects | None,
+) -> Comparison:
     every, notes = group_arms(runs, tree)
     statements, reference_notes = find_statements(
         [arm for arm in every if arm.runs], references or {}

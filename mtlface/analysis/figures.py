@@ -44,6 +44,16 @@ FORESTS: dict[Kind, tuple[str, str, str]] = {
         "Did sharing help? Right of zero: yes",
         "Sharing: each arm against its single-task twin",
     ),
+    "more images": (
+        "more_images",
+        "Did more images help? Right of zero: yes",
+        "More images: each single-task arm on all data sets against the one on its own",
+    ),
+    "more sources": (
+        "more_sources",
+        "Did more data sets help? Right of zero: yes",
+        "More sources: each arm of several tasks against the one on its own data set",
+    ),
     "recipe + sharing": (
         "differences_recipe_and_sharing",
         "Recipe and sharing together, right of zero: better",
@@ -66,8 +76,15 @@ class Drawn:
     svg: str
 
 
-def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
-    """Draws every figure that the runs have numbers for into the folder."""
+def draw_all(comparison: Comparison, folder: Path, place: str = "") -> list[Drawn]:
+    """Draws every figure that the runs have numbers for into the folder.
+
+    Args:
+        comparison: What was found.
+        folder: Where figures go; made if it is not there.
+        place: What the names begin with: empty, or a folder in it with a slash at its end.
+    """
+    (folder / place).mkdir(parents=True, exist_ok=True)
     arms = [arm for arm in comparison.arms if arm.runs]
     shown = arms[:MOST_ARMS] if len(arms) <= MOST_ARMS else _most_telling(comparison, arms)
     found: list[tuple[str, str, Figure]] = [
@@ -85,7 +102,8 @@ def draw_all(comparison: Comparison, folder: Path) -> list[Drawn]:
     drawn = []
     for name, caption, figure in found:
         every = name.startswith(EVERY_ARM)
-        drawn.append(Drawn(name, caption + ("" if every else more), save(figure, folder / name)))
+        svg = save(figure, folder / f"{place}{name}")
+        drawn.append(Drawn(f"{place}{name}", caption + ("" if every else more), svg))
     return drawn
 
 

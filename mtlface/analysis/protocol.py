@@ -49,8 +49,8 @@ class Arm:
         return {s: self.runs[s].metrics[key] for s in self.seeds if key in self.runs[s].metrics}
 
 
-def one_test_set(tree: RunTree, wanted: str | None) -> list[Run]:
-    """Returns the runs of the only test set of the tree, or of the one that was asked for.
+def test_sets(tree: RunTree, wanted: str | None) -> list[list[Run]]:
+    """The runs by what they were tested on: one group, or one for each source of a join.
 
     What they were trained on may differ. Where the split comes from the seed, the test images of a
     seed must be those of all arms.
@@ -58,7 +58,7 @@ def one_test_set(tree: RunTree, wanted: str | None) -> list[Run]:
     Args:
         tree: What was read.
         wanted: A data set's name, or the first characters of a fingerprint of its images or test
-            images; None for the only one.
+            images; None for the only one, or for all sources of runs that learnt from several.
 
     Raises:
         MtlfaceError: The runs were tested on different images or labels, or none on those asked
@@ -71,8 +71,11 @@ def one_test_set(tree: RunTree, wanted: str | None) -> list[Run]:
         groups = [runs for runs in groups if runs]
         if not groups:
             raise MtlfaceError(f"data={wanted}: no run was made on it. Found {found}.")
-    if len(groups) > 1:
-        names = [str(runs[0].data["name"]) for runs in groups]
+    elif len(groups) > 1:
+        groups = _sources_of_a_join(groups) or groups
+    names = [str(runs[0].data["name"]) for runs in groups]
+    joined = not wanted and all(any(run.source for run in runs) for runs in groups)
+    if len(groups) > 1 and (not joined or len(set(names)) < len(names)):
         print_of = [str(runs[0].test_set or runs[0].data["fingerprint"])[:12] for runs in groups]
         choice = print_of[0] if len(set(names)) < len(names) else names[0]
         raise MtlfaceError(
@@ -80,8 +83,30 @@ def one_test_set(tree: RunTree, wanted: str | None) -> list[Run]:
             f"one table: {found}. Compare one at a time: add data={choice} (a name or the start of "
             "a fingerprint), or point runs= at a folder that holds one of them."
         )
-    _check_labels(groups[0])
-    return groups[0]
+    for runs in groups:
+        _check_labels(runs)
+    return groups
+
+
+def one_test_set(tree: RunTree, wanted: str | None) -> list[Run]:
+    """The runs of the only test set of the tree, or of the one that was asked for.
+
+    Raises:
+        MtlfaceError: As for `test_sets`, or the runs learnt from several sources and none is named.
+    """
+    first, *more = test_sets(tree, wanted)
+    if more:
+        names = ", ".join(str(runs[0].data["name"]) for runs in (first, *more))
+        raise MtlfaceError(f"These runs were tested on several sources: {names}. Name one: data=….")
+    return first
+
+
+def _sources_of_a_join(groups: Sequence[list[Run]]) -> list[list[Run]]:
+    """The groups of single sources, where all others are of runs on several at once."""
+    single = [runs for runs in groups if any(run.source for run in runs)]
+    whole = [runs for runs in groups if runs not in single]
+    several = (len(run.content.get("evaluated_on") or {}) > 1 for runs in whole for run in runs)
+    return single if all(several) else []
 
 
 def _test_sets(runs: Sequence[Run]) -> list[list[Run]]:

@@ -14,6 +14,7 @@ from typing import Literal
 from mtlface.analysis.protocol import Arm
 from mtlface.analysis.settings import (
     Differing,
+    differ_in_sources_alone,
     differing,
     is_matched_twin,
     is_twin,
@@ -21,7 +22,7 @@ from mtlface.analysis.settings import (
 )
 from mtlface.errors import MtlfaceError, did_you_mean
 
-Kind = Literal["sharing", "recipe", "recipe + sharing"]
+Kind = Literal["sharing", "recipe", "recipe + sharing", "more images", "more sources"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def find_statements(
         chosen: Task → arm, from the command line.
 
     Returns:
-        The statements, sharing first, and notes on tasks that have no reference.
+        The statements, sharing first, then what other data sets bring, and notes on tasks that have
+        no reference.
 
     Raises:
         MtlfaceError: `chosen` names a task or an arm that the tree does not have.
@@ -68,6 +70,8 @@ def find_statements(
 
     def say(kind: Kind, arm: Arm, other: Arm, task: str, matched: bool = False) -> None:
         twin = kind == "sharing"  # differs in what is learnt, and else in nothing
+        if kind == "recipe" and differ_in_sources_alone(arm, other):
+            return  # its images are no recipe
         found.setdefault(
             (arm.label, other.label, task),
             Statement(kind, arm, other, task, {} if twin else differing(arm, other), matched),
@@ -92,7 +96,13 @@ def find_statements(
                 say(_kind(arm, baseline), arm, baseline, task)
             if not twins and not matched and note:
                 notes[note] = None
-    order: list[Kind] = ["sharing", "recipe + sharing", "recipe"]
+    for arm in arms:
+        for other in arms:
+            if differ_in_sources_alone(arm, other):
+                single = len(arm.tasks) == 1
+                for task in arm.tasks.keys() & other.tasks.keys():
+                    say("more images" if single else "more sources", arm, other, task)
+    order: list[Kind] = ["sharing", "more images", "more sources", "recipe + sharing", "recipe"]
     return sorted(found.values(), key=lambda s: order.index(s.kind)), list(notes)
 
 
@@ -100,7 +110,7 @@ def references_of(statements: Sequence[Statement]) -> dict[str, dict[str, Arm]]:
     """Arm of several tasks → task → its twin, or what it is compared with instead."""
     found: dict[str, dict[str, Arm]] = {}
     for s in statements:
-        if len(s.arm.tasks) > 1:
+        if len(s.arm.tasks) > 1 and s.kind != "more sources":
             found.setdefault(s.arm.label, {}).setdefault(s.task, s.reference)
     return found
 

@@ -7,8 +7,8 @@ import re
 import shlex
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +25,6 @@ from rich.table import Table as RichTable
 from mtlface import __version__
 from mtlface.analysis import tables as t
 from mtlface.analysis import wording as w
-from mtlface.analysis.answer import answer_line, question
 from mtlface.analysis.comparison import Comparison
 from mtlface.analysis.cost import cost_against_single_table, cost_table
 from mtlface.analysis.crossed import Estimate
@@ -37,6 +36,7 @@ from mtlface.analysis.latex import write_latex
 from mtlface.analysis.published import published_table
 from mtlface.analysis.references import Kind
 from mtlface.analysis.settings import common_table, settings_table
+from mtlface.analysis.several_sources import Report, answer, growth_table, name_of, title
 from mtlface.analysis.table import WORDS, Table
 from mtlface.analysis.transfer import transfer_tables
 from mtlface.atomic import write_text
@@ -50,7 +50,7 @@ DEMO = (
     "real faces."
 )
 CSV_COLUMNS = [
-    *("arm", "task", "metric", "higher_is_better", "primary", "n", "mean", "sd"),
+    *("data", "arm", "task", "metric", "higher_is_better", "primary", "n", "mean", "sd"),
     *(
         "constant_predictor",
         "statement",
@@ -161,12 +161,22 @@ def more_tables(comparison: Comparison) -> list[Table]:
     return [table.without_empty() for table in tables if table.rows]
 
 
-def print_report(comparison: Comparison, console: Console) -> None:
+def print_report(report: Report, console: Console) -> None:
     """Prints the tables that a terminal of 100 columns can show, then verdicts and notes."""
-    console.print(f"[bold]{escape(headline(comparison))}[/bold]")
-    console.print(Panel(escape(answer_line(comparison)), style="bold", expand=True))
-    if comparison.is_demo:
+    if len(report) == 1:
+        console.print(f"[bold]{escape(headline(report[0]))}[/bold]")
+    console.print(Panel(escape(answer(report)), style="bold", expand=True))
+    if any(part.is_demo for part in report):
         console.print(Panel(DEMO, style="bold yellow", expand=True))
+    if (growth := growth_table(report)).rows:
+        _print_table(growth, console)
+    for comparison in report:
+        if len(report) > 1:
+            console.rule(f"[bold]{escape(headline(comparison))}[/bold]", align="left")
+        _print_part(comparison, console)
+
+
+def _print_part(comparison: Comparison, console: Console) -> None:
     for table in all_tables(comparison):
         _print_table(table, console)
     # Many verdicts stand counted in a table above, and one by one in the files.
@@ -205,14 +215,21 @@ def print_plan(comparison: Comparison, tests: int, console: Console) -> None:
         console.print(f"[bold yellow]note[/bold yellow] {escape(note)}")
 
 
-def write_csv(comparison: Comparison, path: Path) -> None:
-    """One row per arm, metric and reference, full precision; Δm stands under task `all`.
+def write_csv(report: Sequence[Comparison], path: Path) -> None:
+    """One row per source, arm, metric and reference, full precision; Δm stands under task `all`.
 
     So do the validation scores of the candidates of a tuned arm, each under its own name.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
+    for comparison in report:
+        data = {"data": str(comparison.data.get("name"))}
+        writer.writerows(_cells(data | row) for row in _csv_rows(comparison))
+    write_text(path, stream.getvalue())
+
+
+def _csv_rows(comparison: Comparison) -> Iterator[dict[str, object]]:
     differences = defaultdict(list)
     for d in comparison.differences:
         differences[d.arm, d.metric].append(d)
@@ -233,87 +250,72 @@ def write_csv(comparison: Comparison, path: Path) -> None:
                 "constant_predictor": comparison.trivial.get(metric.key),
             }
             found = [_difference_columns(d) for d in differences[arm.label, metric]]
-            writer.writerows(_cells(row | columns) for columns in found or [{}])
+            yield from (row | columns for columns in found or [{}])
     for o in comparison.overall:
         row = {"arm": o.arm, "task": "all", "metric": "delta_m", "higher_is_better": True}
         row |= {"primary": False, "n": len(o.seeds), "mean": o.delta_m}
-        writer.writerow(_cells(row | (_estimate_columns(o.estimate) if o.estimate else {})))
+        yield row | (_estimate_columns(o.estimate) if o.estimate else {})
     for d in comparison.gaps:
         row = {"arm": d.arm, "task": d.metric.task, "metric": d.metric.name}
         row |= {"higher_is_better": False, "primary": False, "n": d.n, "mean": d.base + d.mean}
-        writer.writerow(_cells(row | _difference_columns(d)))
+        yield row | _difference_columns(d)
     for tuning in comparison.tunings:
         score = "validation_" + ("delta_m" if tuning.score == "Δm" else "mean_rank")
         for c in tuning.candidates:
             row = {"arm": c.arm.label, "task": "all", "metric": score, "primary": False}
             row |= {"higher_is_better": tuning.score == "Δm", "mean": c.score}
-            writer.writerow(_cells(row | {"n": 0 if c.left_out else len(tuning.seeds)}))
-    write_text(path, stream.getvalue())
+            yield row | {"n": 0 if c.left_out else len(tuning.seeds)}
 
 
 def _cells(row: dict[str, object]) -> dict[str, object]:
     return {key: cell(value) for key, value in row.items()}
 
 
-def write_markdown(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> None:
-    """The report for a repository or a paper's supplement."""
-    parts = [f"# {question(comparison)}", f"**{_md(answer_line(comparison))}**"]
-    parts.append(_md(headline(comparison)))
-    if comparison.is_demo:
+def write_markdown(report: Report, drawn: Sequence[Sequence[Drawn]], path: Path) -> None:
+    """The report for a repository or a paper's supplement.
+
+    Args:
+        report: What was found, a comparison for each data set.
+        drawn: The figures of each.
+        path: The file.
+    """
+    parts = [f"# {title(report)}", f"**{_md(answer(report))}**"]
+    if any(part.is_demo for part in report):
         parts.append(f"> **{DEMO}**")
-    found = cards(comparison)
-    lines = [f"- {t.TITLES[c.kind]}, **{_md(c.words)}** {_md(c.numbers)}" for c in found]
-    lines += [f"- {_md(sentence)}" for sentence in gradients(comparison)]
-    each = ["## Verdicts", "\n".join(lines)] if lines else []
-    if not comparison.has_many_verdicts:
-        parts += each
-    for table in [*all_tables(comparison), *more_tables(comparison)]:
-        parts += [f"## {_md(table.title)}", _markdown_table(table)]
-        if table.note:
-            parts.append(_md(table.note))
-    if found_notes := notes(comparison):
-        parts += ["## Notes", "\n".join(f"- {_md(note)}" for note in found_notes)]
-    if drawn:
-        parts.append("## Figures")
-        parts += [f"![{d.name}](figures/{d.name}.svg)\n\n{_md(d.caption)}" for d in drawn]
-    if comparison.has_many_verdicts:
-        parts += each
+    if (growth := growth_table(report)).rows:
+        parts += _markdown_section(growth, 2)
+    for comparison, figures in zip(report, drawn, strict=True):
+        level = 2
+        if len(report) > 1:
+            parts.append(f"## On {_md(name_of(comparison))}")
+            level = 3
+        parts += _markdown_part(comparison, figures, level)
     write_text(path, "\n\n".join(parts) + "\n")
 
 
-def write_html(comparison: Comparison, drawn: Sequence[Drawn], path: Path) -> None:
-    """One page with everything in it: no script, no font; it links the run folders.
-
-    Whatever comes from the runs is escaped.
-    """
-    source = files("mtlface.analysis").joinpath("templates/comparison.html").read_text("utf-8")
-    # As images: ids of one drawing cannot meet those of another, and an image runs nothing.
-    figures = [(d, b64encode(d.svg.encode()).decode()) for d in drawn]
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters["breakable"] = _breakable
-    page = environment.from_string(source).render(
-        question=question(comparison),
-        answer=answer_line(comparison),
-        headline=headline(comparison),
-        demo=DEMO if comparison.is_demo else "",
-        cards=cards(comparison),
-        titles=t.TITLES,
-        gradients=gradients(comparison),
-        many=comparison.has_many_verdicts,
-        words=WORDS,
-        tables=all_tables(comparison),
-        extra=more_tables(comparison),
-        runs=run_links(comparison, path.parent),
-        figures=figures,
-        notes=notes(comparison),
-        version=__version__,
-    )
-    write_text(path, page)
+def _markdown_part(comparison: Comparison, drawn: Sequence[Drawn], level: int) -> list[str]:
+    parts, head = [_md(headline(comparison))], "#" * level
+    found = cards(comparison)
+    lines = [f"- {t.TITLES[c.kind]}, **{_md(c.words)}** {_md(c.numbers)}" for c in found]
+    lines += [f"- {_md(sentence)}" for sentence in gradients(comparison)]
+    each = [f"{head} Verdicts", "\n".join(lines)] if lines else []
+    if not comparison.has_many_verdicts:
+        parts += each
+    for table in [*all_tables(comparison), *more_tables(comparison)]:
+        parts += _markdown_section(table, level)
+    if found_notes := notes(comparison):
+        parts += [f"{head} Notes", "\n".join(f"- {_md(note)}" for note in found_notes)]
+    if drawn:
+        parts.append(f"{head} Figures")
+        parts += [f"![{d.name}](figures/{d.name}.svg)\n\n{_md(d.caption)}" for d in drawn]
+    if comparison.has_many_verdicts:
+        parts += each
+    return parts
 
 
-def write_tex(comparison: Comparison, path: Path) -> None:
-    """The tables for a paper, with booktabs."""
-    write_latex(all_tables(comparison), answer_line(comparison), path)
+def _markdown_section(table: Table, level: int) -> list[str]:
+    note = [_md(table.note)] if table.note else []
+    return [f"{'#' * level} {_md(table.title)}", _markdown_table(table), *note]
 
 
 @dataclass(frozen=True)
@@ -334,6 +336,73 @@ class RunLink:
     command: str
     commit: str
     date: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one data set."""
+
+    name: str
+    headline: str
+    cards: list[Card]
+    many: bool
+    gradients: list[str]
+    tables: list[Table]
+    extra: list[Table]
+    figures: list[tuple[Drawn, str]]
+    notes: list[str]
+    runs: list[RunLink]
+
+
+def write_html(report: Report, drawn: Sequence[Sequence[Drawn]], path: Path) -> None:
+    """One page with everything in it: no script, no font; it links the run folders.
+
+    Whatever comes from the runs is escaped.
+
+    Args:
+        report: What was found, a comparison for each data set.
+        drawn: The figures of each.
+        path: The file.
+    """
+    source = files("mtlface.analysis").joinpath("templates/comparison.html").read_text("utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.filters["breakable"] = _breakable
+    sections = [
+        Section(
+            name_of(comparison),
+            headline(comparison),
+            cards(comparison),
+            comparison.has_many_verdicts,
+            gradients(comparison),
+            all_tables(comparison),
+            more_tables(comparison),
+            # As images: ids of one drawing cannot meet those of another, and an image runs nothing.
+            [(d, b64encode(d.svg.encode()).decode()) for d in figures],
+            notes(comparison),
+            run_links(comparison, path.parent),
+        )
+        for comparison, figures in zip(report, drawn, strict=True)
+    ]
+    page = environment.from_string(source).render(
+        question=title(report),
+        answer=answer(report),
+        demo=DEMO if any(part.is_demo for part in report) else "",
+        growth=growth_table(report),
+        sections=sections,
+        titles=t.TITLES,
+        words=WORDS,
+        version=__version__,
+    )
+    write_text(path, page)
+
+
+def write_tex(report: Report, path: Path) -> None:
+    """The tables for a paper, with booktabs."""
+    tables = [growth_table(report)] if len(report) > 1 else []
+    for comparison in report:
+        where = f", on {name_of(comparison)}" if len(report) > 1 else ""
+        tables += [replace(table, title=table.title + where) for table in all_tables(comparison)]
+    write_latex([table for table in tables if table.rows], answer(report), path)
 
 
 def run_links(comparison: Comparison, output: Path) -> list[RunLink]:

@@ -50,6 +50,22 @@ def is_matched_twin(single: Arm, arm: Arm, task: str) -> bool:
     return _has_task_alone(single, arm, task) and bool(found) and set(found) <= set(OF_BUDGET)
 
 
+def differ_in_sources_alone(arm: Arm, other: Arm) -> bool:
+    """Whether an arm learns from several data sets what the other learns from one of them.
+
+    Tasks that the one data set lacks are no difference: seen on its test images, both arms have the
+    same tasks. One of them is not the other's twin: both learn one task, or both learn several.
+    """
+    if set(arm.tasks) != set(other.tasks) or not _joins(arm) or _joins(other):
+        return False
+    return all(key.startswith("data.") for key in differing(arm, other))
+
+
+def _joins(arm: Arm) -> bool:
+    data = settings_of(arm).get("data") or {}
+    return bool(data) and "reader" not in data
+
+
 def without_cut(arm: Arm) -> bool:
     """Whether an arm is an experiment of its own, and not another arm cut to one task."""
     return not any(word.startswith("only=") for word in arm.changes.split(","))

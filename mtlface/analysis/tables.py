@@ -20,11 +20,15 @@ from mtlface.analysis.tuning import Tuning
 TRIVIAL = "constant predictor"
 TITLES: dict[Kind, str] = {
     "sharing": "Sharing",
+    "more images": "More images",
+    "more sources": "More sources",
     "recipe + sharing": "Recipe + sharing",
     "recipe": "Recipe",
 }
 DIFFERENCES: dict[Kind, str] = {
     "sharing": "Sharing: each arm against its single-task twin, paired by seed",
+    "more images": "More images: each single-task arm on all data sets against the one on its own",
+    "more sources": "More sources: each arm of several tasks against the one on its own data set",
     "recipe + sharing": "Recipe + sharing: each arm against a single-task arm, paired by seed",
     "recipe": "Recipe: each twin against the named baseline, paired by seed",
 }
