@@ -48,6 +48,8 @@ def growth_table(report: Report) -> Table:
     rows = []
     for part in report:
         found = [d for d in part.verdicts if d.kind in GROWTH and not d.matched]
+        if all(d.kind == "sharing" for d in found):
+            continue
         # What grew: the arms on all data sets, and beside each of them its twins.
         arms = [d.arm for d in found if d.kind == "more sources"]
         for metric in part.primaries:
