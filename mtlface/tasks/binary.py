@@ -46,6 +46,7 @@ class BinaryTask(Task[Binary]):
     """
 
     label_type = Binary
+    yes_no = True
     default_primary = "accuracy"
 
     def __init__(self, *, logits: int = 1, class_weights: str | None = None, **kwargs: Any) -> None:

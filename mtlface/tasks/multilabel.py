@@ -52,6 +52,7 @@ class MultilabelTask(Task[Multilabel]):
     """
 
     label_type = Multilabel
+    yes_no = True
     default_primary = "accuracy"
 
     def __init__(

@@ -55,6 +55,7 @@ class Task(nn.Module, ABC, Generic[LabelKind]):
 
     label_type: ClassVar[type[Label]]
     default_primary: ClassVar[str]
+    yes_no: ClassVar[bool] = False  # whether `evidence` has the rankings of yes/no questions
 
     def __init__(
         self,

@@ -39,8 +39,8 @@ from mtlface.training.checkpoint_writer import CheckpointWriter
 from mtlface.training.clock import Clock
 from mtlface.training.composition import check_names, check_width
 from mtlface.training.dashboard import Dashboard
-from mtlface.training.event_log import EventLog
 from mtlface.training.hooks import NoProfiler, hide_absent_gpu, skip_unused_hooks
+from mtlface.training.loggers import LoggedRun, build_loggers
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
 from mtlface.training.run_folder import RunFolder
@@ -165,8 +165,8 @@ def check_trainer(settings: Mapping[str, Any]) -> None:
     for key in settings:
         if key in OWN_OF_TRAINER:
             raise MtlfaceError(
-                f"trainer.{key} is mtlface's own to set: a run has its callbacks, its logger and "
-                "its checkpoints in its run folder. Leave it out."
+                f"trainer.{key} is mtlface's own to set: a run has its callbacks, its loggers and "
+                "its checkpoints. Leave it out; loggers are chosen with logger=[tensorboard,csv]."
             )
         if key not in known and key != "_target_":
             raise MtlfaceError(
@@ -194,14 +194,14 @@ def _compile_backbone(module: MultiTaskModule) -> None:
         part.compile()
 
 
-def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: int) -> Trainer:
-    """The trainer with its callbacks and logger.
+def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, start_step: int) -> Trainer:
+    """The trainer with its callbacks and loggers.
 
     Args:
         cfg: The resolved config.
         folder: The run folder.
         monitor: What chooses the best epoch.
-        purge_step: The step from which on TensorBoard forgets what it has seen.
+        start_step: The optimizer step from which the run goes on; 0: it starts anew.
 
     Raises:
         MtlfaceError: The accelerator asked for is not there.
@@ -248,7 +248,7 @@ def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: i
         )
     skip_unused_hooks(callbacks)
     hide_absent_gpu()
-    logger = EventLog(folder, name="", version="tensorboard", purge_step=purge_step)
+    loggers = build_loggers(cfg.get("logger") or {}, LoggedRun.of(cfg, folder, start_step))
     settings: dict[str, Any] = dict(cfg.trainer)
     settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])
     settings["devices"] = choose_devices(settings["devices"], settings["accelerator"])
@@ -258,7 +258,7 @@ def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, purge_step: i
         trainer: Trainer = instantiate(
             settings,
             callbacks=callbacks,
-            logger=logger,
+            logger=loggers or False,
             plugins=_plugins(writer),
             default_root_dir=str(folder),
         )

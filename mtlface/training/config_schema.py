@@ -165,6 +165,11 @@ RULES: dict[str, Rule] = {
     "monitor.mode": optional(choice("min", "max")),
     "scores.*.higher_is_better": flag(),
     "scores.*.metrics": mapping(text(example="age/rmse"), "{age_rmse: age/rmse}"),
+    "logger.*.project": names_below("my_study"),
+    "logger.*.experiment_name": names_below("my_study"),
+    "logger.*.mode": choice("offline", "online", "disabled"),
+    "logger.*.tracking_uri": optional(text("a server's address", "http://localhost:5000")),
+    "logger.*.space_id": optional(text("a Space", "user/name")),
     "trainer._target_": fixed("lightning.Trainer", "Leave it out."),
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu", "xpu"),
     "trainer.devices": either(
@@ -214,7 +219,7 @@ SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer",
 TOP = (
     *SECTIONS, "name", "label", "arm", "only", "twins", "match", "group", "seed", "outputs",
     "pretrained", "init", "extend", "sharing", "compile", "patience", "effects", "scores",
-    "references", "figures", "grids", "transfer", "debug", "tasks", "schedule", "two_phase",
+    "references", "figures", "grids", "transfer", "debug", "logger", "tasks", "schedule", "two_phase",
     "demo_epochs", "demo_lr",
 )  # fmt: skip
 """Everything that a config may have at its top, besides Hydra's own section."""
@@ -306,13 +311,19 @@ def _check_sections(plain: Mapping[str, Any]) -> None:
                 f"The config has no {key}, which every run needs. Leave out ~{key}, or write it "
                 "again."
             )
-    for key in ("tasks", "scores", "schedule"):
+    for key in ("tasks", "scores", "schedule", "logger"):
         found = plain.get(key)
         absent = key != "scores" and found is None
         if not absent and not isinstance(found, Mapping):
             raise MtlfaceError(
                 f"{key}={shown(found)}: expected a section of settings. Leave it out, or change "
                 f"its single settings, such as {key}.<setting>=<value>."
+            )
+    for logger, settings in (plain.get("logger") or {}).items():
+        if not isinstance(settings, Mapping) or "_target_" not in settings:
+            raise MtlfaceError(
+                f"logger.{logger}={shown(settings)}: expected a logger's section. Choose loggers "
+                "with logger=[…], such as logger=[tensorboard,csv]."
             )
     for task, settings in (plain.get("tasks") or {}).items():
         name().check("a task's name", task)

@@ -1,15 +1,14 @@
-"""What TensorBoard shows beside the metrics: pictures, throughput, an overview, the config."""
+"""What loggers show beside the metrics: pictures, curves, throughput, an overview, the config."""
 
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import yaml  # type: ignore[import-untyped]
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -18,9 +17,12 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from mtlface.plots.panels import sheet
+from mtlface.tasks import Task
+from mtlface.tasks.evidence import Rankings
 from mtlface.training.captions import prediction_panels
 from mtlface.training.clock import Clock
 from mtlface.training.evaluation import task_columns
+from mtlface.training.loggers import image_loggers, show_config, show_image
 from mtlface.training.module import MultiTaskModule
 
 PICTURES = 8  # of the validation split, always the same
@@ -39,15 +41,16 @@ def writer_of(trainer: Trainer) -> SummaryWriter | None:
 
 
 class Dashboard(Callback):
-    """Writes the config, the overview, learning rate, throughput and pictures to TensorBoard.
+    """Logs config, learning rate, throughput and pictures; to TensorBoard an overview and curves.
 
-    The pictures come from the validation that takes place anyway, so they cost their drawing only.
+    Pictures and precision-recall curves come from the validation that takes place anyway, so they
+    cost their drawing only. With several ranks none sees all of it, and there are no curves of it.
 
     Args:
         config: The resolved config, as YAML.
         log_every_n_steps: Steps between two points of the learning rate.
         clock: Of the run.
-        pictures: Whether to show validation pictures with their predictions.
+        pictures: Whether to show validation pictures with their predictions, and curves.
     """
 
     def __init__(
@@ -58,14 +61,20 @@ class Dashboard(Callback):
         self._logged = 0  # steps at the last point of the learning rate: one point a step
         self._wanted: dict[int, list[int]] = {}
         self._kept: list[Kept] = []
+        self._ranking: list[str] = []  # tasks whose curves are wanted of this validation
+        self._ranked: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes what does not change; a resumed run has it already."""
         assert isinstance(pl_module, MultiTaskModule)
         self._logged = trainer.global_step
+        settings = yaml.safe_load(self.config)
+        settings.pop("logger", None)
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                show_config(logger, self.config, settings, trainer.global_step > 0)
         writer = writer_of(trainer)
         if writer is not None and trainer.global_step == 0:
-            writer.add_text("config", f"```yaml\n{self.config.rstrip()}\n```", 0)
             writer.add_custom_scalars(overview(pl_module))
 
     def on_train_batch_end(
@@ -78,11 +87,16 @@ class Dashboard(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Chooses whose predictions to keep."""
-        self._kept, self._wanted = [], {}
-        if self.pictures and writer_of(trainer) is not None and _is_turn(trainer):
+        assert isinstance(pl_module, MultiTaskModule)
+        self._kept, self._wanted, self._ranked, self._ranking = [], {}, [], []
+        if not (self.pictures and _is_turn(trainer)):
+            return
+        if image_loggers(trainer):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             count = data.table.counts["val"]
             self._wanted = places(count, data.evaluation_batch_size, trainer.world_size)
+        if writer_of(trainer) is not None and trainer.world_size == 1:
+            self._ranking = [name for name, task in pl_module.tasks.items() if task.yes_no]
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
@@ -94,17 +108,27 @@ class Dashboard(Callback):
             found = {name: output[rows].float().cpu() for name, output in outputs.items()}
             targets = {name: v[rows].cpu() for name, v in batch.items() if name != "image"}
             self._kept.append((images, found, targets))
+        if self._ranking:
+            found = {name: outputs[name].float().cpu() for name in self._ranking}
+            targets = {name: v.cpu() for name, v in batch.items() if name != "image"}
+            self._ranked.append((found, targets))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows them."""
         assert isinstance(pl_module, MultiTaskModule)
-        writer = writer_of(trainer)
-        if writer is not None and self._kept:
+        step = max(trainer.global_step - 1, 0)
+        if self._kept:
             title = f"Validation pictures after epoch {trainer.current_epoch}"
             pixels = _draw(pl_module, self._kept, title)
-            step = max(trainer.global_step - 1, 0)
-            writer.add_image("panels/val", pixels, step, dataformats="HWC")
-        self._kept = []
+            for logger in image_loggers(trainer):
+                show_image(logger, "panels/val", pixels, step)
+        writer = writer_of(trainer)
+        if writer is not None and self._ranked:
+            tasks = [pl_module.tasks[name] for name in self._ranking]
+            columns, _ = _columns(tasks, self._ranked)
+            for task in tasks:
+                add_pr_curves(writer, "val", task, columns, step)
+        self._kept, self._ranked = [], []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch's throughput and learning rate."""
@@ -172,60 +196,83 @@ def places(count: int, batch_size: int, world: int) -> dict[int, list[int]]:
     return found
 
 
-def log_hparams(
-    folder: Path, settings: Mapping[str, str | float], metrics: Mapping[str, float]
-) -> None:
-    """Adds a finished run to the HParams tab.
+def log_hparams(writer: SummaryWriter, settings: Mapping[str, str | float]) -> None:
+    """Adds a finished run to the HParams tab, in the run's own event file.
 
-    It is a TensorBoard run of its own: without a list of metrics that one run would have to give
-    for all, the tab takes its columns from the scalars in there, and so shows the metrics
-    of every arm, also where arms have different tasks.
+    It gives no list of metrics: TensorBoard would take that of one run for all, and arms have
+    different tasks. Without one the tab has a column for every scalar of every run.
 
     Args:
-        folder: The folder of the events; replaced.
+        writer: Of the run.
         settings: What the rows are told apart by.
-        metrics: The columns.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    with SummaryWriter(str(folder)) as writer:
-        _, start, end = hparams(dict(settings), {})  # type: ignore[no-untyped-call]
-        writer._get_file_writer().add_summary(start)
-        for name, value in metrics.items():
-            writer.add_scalar(name, value, 0)
-        writer._get_file_writer().add_summary(end)
+    _, start, end = hparams(dict(settings), {})  # type: ignore[no-untyped-call]
+    file: Any = writer._get_file_writer()  # type: ignore[no-untyped-call]
+    file.add_summary(start)
+    file.add_summary(end)
 
 
 def hparams_of(
-    cfg: DictConfig, result: Mapping[str, Any]
-) -> tuple[dict[str, str | float], dict[str, float]]:
-    """A run's row of the HParams tab: its settings, and each task's primary test metric.
+    cfg: DictConfig, result: Mapping[str, Any], choices: Mapping[str, Any]
+) -> dict[str, str | float]:
+    """A run's row of the HParams tab: what was chosen, by the names of the config groups' options.
 
     Args:
         cfg: The composed config.
         result: What `result.json` holds.
+        choices: Hydra's, by group; without them parts go by the names of their classes.
     """
-    settings: dict[str, str | float] = {
+
+    def chosen(group: str, section: str) -> str:
+        name = choices.get(group)
+        return str(name) if isinstance(name, str) else target_name(cfg.get(section))
+
+    level = cfg.balancing.get("level")
+    return {
         "arm": result["arm"],
         "experiment": result["experiment"],
         "data": result["data"],
-        "balancing": balancing_name(cfg.balancing),
+        "tasks": "+".join(cfg.tasks),
+        "balancing": chosen("balancing", "balancing") + (f"@{level}" if level else ""),
+        "optimizer": chosen("optimizer", "optimizer"),
+        "schedule": chosen("scheduler", "schedule"),
+        "augmentation": chosen("augment", "augment"),
         "backbone": result["model"]["backbone"],
         "lr": float(OmegaConf.select(cfg, "optimizer.lr", default=float("nan"))),
         "batch_size": int(cfg.data.batch_size),
         "seed": result["seed"],
     }
-    wanted = [f"test/{name}/{task['primary']}" for name, task in result["tasks"].items()]
-    wanted += [name for name in result["metrics"] if name.startswith("test/score/")]
-    metrics = {name: result["metrics"][name] for name in wanted if "@" not in name}
-    return settings, {name: value for name, value in metrics.items() if value is not None}
 
 
-def balancing_name(cfg: DictConfig) -> str:
-    """A balancing method in a word, from its config: the innermost class, and the level."""
-    inner = [value for value in cfg.values() if isinstance(value, DictConfig)]
-    target = next((value for value in [*inner, cfg] if "_target_" in value), cfg)
-    name = str(target.get("_target_", "")).rsplit(".", 1)[-1]
-    return f"{name}@{cfg.level}" if "level" in cfg else name
+def target_name(section: Any) -> str:
+    """A part in a word, from its config: the innermost class that it names; `none` for no part."""
+    if not isinstance(section, Mapping | DictConfig):
+        return "none"
+    inner = [value for value in section.values() if isinstance(value, DictConfig)]
+    target = next((value for value in [*inner, section] if "_target_" in value), section)
+    return str(target.get("_target_", "none")).rsplit(".", 1)[-1]
+
+
+def add_pr_curves(
+    writer: SummaryWriter, split: str, task: Task[Any], columns: Mapping[str, np.ndarray], step: int
+) -> None:
+    """Adds the precision-recall curve of every yes/no question that a task answers.
+
+    A question whose answer is always the same on this split has none.
+
+    Args:
+        writer: TensorBoard's.
+        split: `val` or `test`.
+        task: Whose.
+        columns: Predictions and truth, as in `test_predictions.csv`, (n,).
+        step: The optimizer step that they are of.
+    """
+    for evidence in task.evidence(columns):
+        if isinstance(evidence, Rankings):
+            for line, (scores, positive) in evidence.scores.items():
+                if positive.any() and not positive.all():
+                    own = f"/{line}" if len(evidence.scores) > 1 else ""
+                    writer.add_pr_curve(f"{split}/{task.name}{own}", positive, scores, step)
 
 
 def _is_turn(trainer: Trainer) -> bool:
@@ -235,10 +282,18 @@ def _is_turn(trainer: Trainer) -> bool:
 
 def _draw(module: MultiTaskModule, kept: list[Kept], title: str) -> np.ndarray:
     images = torch.cat([images for images, _, _ in kept]).numpy()
-    targets = {name: torch.cat([part[2][name] for part in kept]) for name in kept[0][2]}
-    columns: dict[str, np.ndarray] = {}
-    for name, task in module.tasks.items():
-        output = torch.cat([found[name] for _, found, _ in kept])
-        columns |= task_columns(task, output, targets)
     tasks = module.tasks.values()
+    columns, targets = _columns(tasks, [kept[1:] for kept in kept])
     return sheet(prediction_panels(tasks, columns, images, targets["size"].numpy()), title)
+
+
+def _columns(
+    tasks: Iterable[Task[Any]], kept: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]]
+) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
+    """Predictions and truth of the rows of some batches, and their targets."""
+    targets = {name: torch.cat([part[1][name] for part in kept]) for name in kept[0][1]}
+    columns: dict[str, np.ndarray] = {}
+    for task in tasks:
+        output = torch.cat([found[task.name] for found, _ in kept])
+        columns |= task_columns(task, output, targets)
+    return columns, targets

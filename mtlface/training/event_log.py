@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -30,14 +26,3 @@ class EventLog(TensorBoardLogger):
         """Ends the file and its thread."""
         if self._experiment is not None:
             self.experiment.close()
-
-
-@contextmanager
-def closing_events(trainer: Trainer) -> Iterator[None]:
-    """Closes the trainer's event file in the end, whatever that is."""
-    try:
-        yield
-    finally:
-        for logger in trainer.loggers:
-            if isinstance(logger, EventLog):
-                logger.close()

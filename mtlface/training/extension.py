@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from mtlface.errors import MtlfaceError
 from mtlface.training.identity import RunId, difference
+from mtlface.training.loggers import events_of
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.result import read_result
 from mtlface.training.run_folder import RunFolder
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 EPOCHS = "trainer.max_epochs"
 
 
-def prepare(files: RunFolder, run_id: RunId) -> None:
+def prepare(files: RunFolder, run_id: RunId, events: Path) -> None:
     """Makes of a finished shorter run one that can go on in this folder, and keeps it as it was.
 
     Where `trainer.max_epochs` is part of the arms' names the shorter run lies beside, and is
@@ -34,6 +35,7 @@ def prepare(files: RunFolder, run_id: RunId) -> None:
     Args:
         files: The run folder.
         run_id: The longer run.
+        events: Where TensorBoard finds it.
 
     Raises:
         MtlfaceError: The run in the folder is not a shorter one of the same settings and data, or
@@ -44,7 +46,7 @@ def prepare(files: RunFolder, run_id: RunId) -> None:
         return  # an extension that was interrupted, or a run that was
     if result is not None:
         check(files.path, result, run_id)
-        kept = files.keep_copy(str(result["identity"]))
+        kept = files.keep_copy(str(result["identity"]), events)
         files.result.unlink()
     else:
         beside = {folder: found for folder, found in _beside(files) if _shorter(found, run_id)}
@@ -58,7 +60,7 @@ def prepare(files: RunFolder, run_id: RunId) -> None:
         kept = max(beside, key=lambda folder: _epochs(beside[folder]["config"]))
         result = beside[kept]
         check(kept, result, run_id)
-        files.take_over(kept)
+        files.take_over(kept, events_of(kept), events)
     before, after = _epochs(result["config"]), _epochs(run_id.identity)
     log.info(
         "%s is extended from %d to %d epochs; as it was, it is kept in %s.",

@@ -36,7 +36,7 @@ NOT_IDENTITY = {
     "how a sweep is planned": ("grids", "transfer", "twins", "only"),
     "only reaches a run through other keys": ("demo_epochs", "demo_lr", "two_phase", "pretrained"),
     "looks and logs": (
-        "watch", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
+        "watch", "logger", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
         "trainer.enable_model_summary", "trainer.num_sanity_val_steps",
     ),
     "where it runs and how fast": (

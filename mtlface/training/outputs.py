@@ -1,4 +1,4 @@
-"""What a finished run leaves to look at: figures and pictures, as files and in TensorBoard."""
+"""What a finished run leaves to look at: figures and pictures, as files and in its loggers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer
+from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from torch.utils.tensorboard import SummaryWriter
 
 from mtlface.atomic import atomic_write
 from mtlface.data.batch import Split
@@ -22,8 +23,9 @@ from mtlface.plots.training import CurvePanel, training_curves
 from mtlface.tasks import Task
 from mtlface.training.callbacks import History
 from mtlface.training.captions import Columns, prediction_panels, worst
-from mtlface.training.dashboard import hparams_of, log_hparams, writer_of
+from mtlface.training.dashboard import add_pr_curves, hparams_of, log_hparams, writer_of
 from mtlface.training.evaluation import Evaluation
+from mtlface.training.loggers import image_loggers, show_image
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.task_figures import Drawing, task_figures
 
@@ -41,7 +43,7 @@ def show_results(
     found: Evaluation,
     result: Mapping[str, Any],
 ) -> None:
-    """Draws what a run has found, as files and in TensorBoard; a failure is a warning, no more.
+    """Draws what a run has found, as files and in its loggers; a failure is a warning, no more.
 
     Args:
         cfg: The composed config.
@@ -54,14 +56,19 @@ def show_results(
     """
     history = next(c for c in trainer.callbacks if isinstance(c, History))  # type: ignore[attr-defined]
     try:
-        settings, metrics = hparams_of(cfg, result)
-        log_hparams(folder / "tensorboard" / "hparams", settings, metrics)
+        writer = writer_of(trainer)
+        if writer is not None:
+            choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+            log_hparams(writer, hparams_of(cfg, result, choices))
         if cfg.figures:
             columns = {str(name): values.to_numpy() for name, values in found.predictions.items()}
             split, best_epoch = datamodule.split("test"), result["selection"]["epoch"]
             tasks = list(module.tasks.values())
             drawings = drawings_of(tasks, columns, split, history.rows, best_epoch)
-            write_drawings(folder, drawings, writer_of(trainer), trainer.global_step)
+            write_drawings(folder, drawings, image_loggers(trainer), trainer.global_step)
+            if writer is not None:
+                for task in tasks:
+                    add_pr_curves(writer, "test", task, columns, trainer.global_step)
     except Exception as error:
         log.warning("The results in %s could not be drawn: %s", folder, error, exc_info=cfg.debug)
 
@@ -93,14 +100,14 @@ def drawings_of(
 
 
 def write_drawings(
-    folder: Path, drawings: Iterable[Drawing], writer: SummaryWriter | None, step: int
+    folder: Path, drawings: Iterable[Drawing], loggers: Sequence[Logger], step: int
 ) -> None:
-    """Writes each drawing as `<name>.png` and to TensorBoard; one that fails is left out.
+    """Writes each drawing as `<name>.png` and to the loggers; one that fails is left out.
 
     Args:
         folder: The run folder.
         drawings: Name and how to draw it.
-        writer: TensorBoard's, or None.
+        loggers: Those that take images.
         step: The optimizer step that they are of.
     """
     for name, draw in drawings:
@@ -108,13 +115,11 @@ def write_drawings(
             content = draw()
             with atomic_write(folder / f"{name}.png") as file:
                 file.write(content)
-            if writer is not None:
-                tag = name if "/" in name else f"figures/{name}"
-                writer.add_image(tag, png_pixels(content), step, dataformats="HWC")
+            tag = name if "/" in name else f"figures/{name}"
+            for logger in loggers:
+                show_image(logger, tag, png_pixels(content), step)
         except Exception as error:
             log.warning("%s/%s.png could not be drawn: %s", folder, name, error)
-    if writer is not None:
-        writer.flush()
 
 
 def curves_png(

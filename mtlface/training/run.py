@@ -31,9 +31,9 @@ from mtlface.training.build import (
 from mtlface.training.checkpoint import EXTRA, load_checkpoint
 from mtlface.training.config_schema import check_values
 from mtlface.training.evaluation import evaluate
-from mtlface.training.event_log import closing_events
 from mtlface.training.flops import flops_per_image, matched_epochs
 from mtlface.training.identity import RunId
+from mtlface.training.loggers import check_loggers, closing_logs, events_folder
 from mtlface.training.mishaps import explained
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.outputs import show_results
@@ -79,11 +79,11 @@ def run(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, An
                 for place in (files.path, files.checkpoints):
                     remove_parts(place)
                 if cfg.extend:
-                    extension.prepare(files, run_id)
+                    extension.prepare(files, run_id, events_folder(cfg, folder))
                 elif (other := read_result(files.result)) is not None:
                     found = str(other.get("identity"))
                     what = "other data" if found == run_id.fingerprint else "another configuration"
-                    aside = files.set_aside(found)
+                    aside = files.set_aside(found, events_folder(cfg, folder))
                     log.warning("%s has a result of %s; it is kept in %s.", folder, what, aside)
                 return _run(cfg, whole, files, run_id, overrides)
     except Timeout as error:
@@ -97,6 +97,7 @@ def _run(
     cfg: DictConfig, whole: DictConfig, files: RunFolder, run_id: RunId, overrides: Sequence[str]
 ) -> dict[str, Any]:
     check_trainer(cfg.trainer)
+    check_loggers(cfg.get("logger") or {})
     datamodule = build_datamodule(cfg)
     check_tasks(cfg, datamodule.labels())
     seed_everything(cfg.seed, workers=True, verbose=False)
@@ -115,6 +116,7 @@ def _run(
     origin = take_weights(cfg, module, labels)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     kept = without_places(config)
+    kept.pop("logger", None)  # its addresses are nobody else's concern
     if is_first_rank():
         remember([*foreign_sections(kept), *data_places(config["data"])])
         write_text(files.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
@@ -136,12 +138,12 @@ def _run(
         extra["extended_at"] = extended_at
     module.checkpoint_extra = {EXTRA: extra}
     trainer = build_trainer(
-        cfg, files.path, module.monitor, purge_step=resume.step if resume else 0
+        cfg, files.path, module.monitor, start_step=resume.step if resume else 0
     )
     if longer:
         trainer.callbacks.append(extension.LongerSchedule())  # type: ignore[attr-defined]
     start = resume.checkpoint if resume else None
-    with closing_events(trainer):
+    with closing_logs(trainer):
         trainer.fit(module, datamodule, ckpt_path=start, weights_only=True)
         preemption.check()
         if trainer.interrupted:

@@ -55,30 +55,50 @@ class RunFolder:
         """The newest, in the moment before it takes the last one's name."""
         return self.checkpoints / "next-last.ckpt"
 
-    def set_aside(self, name: str) -> Path:
+    def set_aside(self, name: str, events: Path) -> Path:
         """Moves a finished run into a folder `replaced/<name>` of its own, and returns that.
 
         What this process has opened by now stays: the lock, the log and Hydra's own files.
+
+        Args:
+            name: What the run was.
+            events: Where TensorBoard finds it, in the run folder or elsewhere.
         """
         aside = self._aside(name)
         aside.mkdir(parents=True)
         for entry in sorted(self.path.iterdir()):
             if entry.name not in {"replaced", *LEFT}:
                 entry.rename(aside / entry.name)
+        if events.is_dir():
+            shutil.move(events, aside / "tensorboard")
         return aside
 
-    def keep_copy(self, name: str) -> Path:
-        """Copies a finished run into such a folder, whole or not at all, and returns that."""
+    def keep_copy(self, name: str, events: Path) -> Path:
+        """Copies a finished run into such a folder, whole or not at all, and returns that.
+
+        Args:
+            name: What the run was.
+            events: As for `set_aside`.
+        """
         aside = self._aside(name)
         part = aside.with_name(f".{aside.name}.copy")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(self.path, part, ignore=shutil.ignore_patterns("replaced", *LEFT))
+        if events.is_dir():
+            shutil.copytree(events, part / "tensorboard", dirs_exist_ok=True)
         part.rename(aside)
         return aside
 
-    def take_over(self, other: Path) -> None:
-        """Copies what a run goes on from out of another run's folder; the checkpoints last."""
-        shutil.copytree(other / "tensorboard", self.path / "tensorboard", dirs_exist_ok=True)
+    def take_over(self, other: Path, theirs: Path, events: Path) -> None:
+        """Copies what a run goes on from out of another run's folder; the checkpoints last.
+
+        Args:
+            other: The other run's folder.
+            theirs: Where TensorBoard finds the other run.
+            events: Where it finds this one.
+        """
+        if theirs.is_dir():
+            shutil.copytree(theirs, events, dirs_exist_ok=True)
         part = self.path / ".checkpoints.copy"
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(other / self.checkpoints.name, part)
