@@ -219,8 +219,8 @@ SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer",
 TOP = (
     *SECTIONS, "name", "label", "arm", "only", "twins", "match", "group", "seed", "outputs",
     "pretrained", "init", "extend", "sharing", "compile", "patience", "effects", "scores",
-    "references", "figures", "grids", "transfer", "debug", "logger", "tasks", "schedule", "two_phase",
-    "demo_epochs", "demo_lr",
+    "references", "figures", "grids", "transfer", "debug", "logger", "tasks", "schedule",
+    "two_phase", "demo_epochs", "demo_lr",
 )  # fmt: skip
 """Everything that a config may have at its top, besides Hydra's own section."""
 

@@ -230,7 +230,6 @@ def hparams_of(
     level = cfg.balancing.get("level")
     return {
         "arm": result["arm"],
-        "experiment": result["experiment"],
         "data": result["data"],
         "tasks": "+".join(cfg.tasks),
         "balancing": chosen("balancing", "balancing") + (f"@{level}" if level else ""),

@@ -21,8 +21,9 @@ from mtlface.training.run import run
 
 FOUR = ("celeba_gender", "celeba_landmarks", "celeba_landmarks_gender",
         "celeba_landmarks_gender_improved")  # fmt: skip
+LARGE = "data.image_size=[64,64]"
 CHANGES = ("", ",balancing=uncertainty@features", ",balancing=upgrad@features", ",only=gender",
-           ",data.image_size=[64,64],optimizer.lr=0.01", ",data.image_size=[64,64],optimizer.lr=0.02")  # fmt: skip
+           f",{LARGE},optimizer.lr=0.01", f",{LARGE},optimizer.lr=0.02")  # fmt: skip
 CUT = 27  # characters of a run's name that TensorBoard's list shows
 
 
