@@ -41,7 +41,9 @@ def _is_known(word):
         if key.split(".")[0] in getattr(options, "__dataclass_fields__", {}):
             return True
     task = re.match(r"tasks\.(\w+)\.", key)
-    tasks = [f"task=[{task[1]}]"] if task and "<" not in key else []
+    chosen = [f"task=[{task[1]}]"] if task and "<" not in key else []
+    if logger := re.match(r"logger\.(\w+)\.", key):
+        chosen.append(f"logger={logger[1]}")
     open_value = not value or UNKNOWN.search(value)
     if UNKNOWN.search(key):
         return key == "tasks.<task>.weight"
@@ -52,7 +54,7 @@ def _is_known(word):
             return key in loader.list_groups("") or key in compose("train")
         method = ["balancing=upgrad"] if key == "balancing.level" else []
         try:
-            cfg = compose("train", [*tasks, *method, *([] if open_value else [word])])
+            cfg = compose("train", [*chosen, *method, *([] if open_value else [word])])
         except Exception:
             return False
     return not open_value or OmegaConf.select(cfg, key, default="?") != "?"
