@@ -304,7 +304,8 @@ def test_every_target_of_the_projects_configs_is_allowed():
             "lightning.Trainer": "trainer",
             "mtlface.data.datamodule.FaceDataModule": "data",
         }.get(target, "data.reader" if group == "data" else "tasks.any")
-        assert is_allowed(target, place), (group, target)
+        # Checkpoints hold no loggers, and so may name none.
+        assert is_allowed(target, place) == (group != "logger"), (group, target)
 
 
 def test_objects_of_ones_own_can_be_trusted():
