@@ -47,10 +47,13 @@ def unwrapped(section: str | None = None) -> Iterator[None]:
             raise MtlfaceError(reason) from error
         if isinstance(cause, ImportError):
             raise _not_importable(str(error), cause) from error
-        if section is not None:
+        place = section or (key[1] if key else None)
+        # A constructor gets what the config says and nothing else.
+        of_values = isinstance(cause, TypeError | ValueError | LookupError | AttributeError)
+        if section is not None or (of_values and place is not None):
             raise MtlfaceError(
-                f"{section}: its settings are refused: {printable(str(cause or error))} Correct "
-                f"the keys of {section} on the command line or in its file."
+                f"{place}: its settings are refused: {printable(str(cause or error))} Correct "
+                f"the keys of {place} on the command line or in its file."
             ) from error
         raise
 
