@@ -23,6 +23,10 @@ class MtlfaceError(Exception):
     """
 
 
+class DivergedError(MtlfaceError):
+    """A training whose loss is no number any more: its settings are at fault, not the machine."""
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
     """Returns `` Did you mean 'x'?`` for the closest of the known names, or an empty string."""
     from difflib import get_close_matches

@@ -43,6 +43,7 @@ from mtlface.training.hooks import NoProfiler, hide_absent_gpu, skip_unused_hook
 from mtlface.training.loggers import LoggedRun, build_loggers
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.progress import progress_callbacks
+from mtlface.training.pruning import Prune
 from mtlface.training.run_folder import RunFolder
 from mtlface.training.selection import CheckMonitor, Monitor
 from mtlface.training.sharing import SHARED_WHOLE, parse_sharing
@@ -246,6 +247,8 @@ def build_trainer(cfg: DictConfig, folder: Path, monitor: Monitor, start_step: i
                 check_on_train_epoch_end=True,
             )
         )
+    if cfg.get("trial") is not None and cfg.trial.prune is not None:
+        callbacks.append(Prune(monitor, cfg.trial))  # the last one: it ends the run
     skip_unused_hooks(callbacks)
     hide_absent_gpu()
     loggers = build_loggers(cfg.get("logger") or {}, LoggedRun.of(cfg, folder, start_step))

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mtlface import preemption
 from mtlface.atomic import write_text
-from mtlface.errors import MtlfaceError
+from mtlface.errors import DivergedError
 from mtlface.models import freeze, unfreeze
 from mtlface.training.checkpoint_writer import CheckpointWriter
 from mtlface.training.module import MultiTaskModule
@@ -215,7 +215,7 @@ class StopOnBadLoss(Callback):
         self.writer.write()
         files = self.writer.files
         good = [str(path) for path in (files.last, files.best) if path.exists()]
-        raise MtlfaceError(
+        raise DivergedError(
             f"The {split} loss of '{name}' is not finite since step {step} (epoch "
             f"{trainer.current_epoch}). Last good checkpoint: "
             f"{good[0] if good else 'none yet'}. Lower optimizer.lr, clip with "

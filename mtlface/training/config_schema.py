@@ -95,6 +95,31 @@ RULES: dict[str, Rule] = {
         lambda value: isinstance(value, list) and all(isinstance(v, Mapping) for v in value),
         "[{balancing: 'fixed,upgrad'}]",
     ),
+    "tune.trials": whole(1, example=20),
+    "tune.seed": whole(0, LARGEST_SEED, example=1000),
+    "tune.prune": optional(
+        Rule(
+            "after_trials and after_epochs, whole numbers",
+            lambda value: (
+                isinstance(value, Mapping)
+                and value.keys() == {"after_trials", "after_epochs"}
+                and all(type(number) is int and number >= 0 for number in value.values())
+            ),
+            "null",
+        )
+    ),
+    "tune.space": Rule(
+        "keys, each with a range or a list of values",
+        lambda value: isinstance(value, Mapping),
+        "{optimizer.lr: {low: 1e-4, high: 1e-2, log: true}}",
+    ),
+    "tuned.trials": whole(1, example=20),
+    "tuned.keys": several(text(example="optimizer.lr")),
+    "trial.journal": path("the path of a search's journal"),
+    "trial.study": text("a study's name", "my_arm"),
+    "trial.number": whole(0),
+    "trial.prune.after_trials": whole(0, example=5),
+    "trial.prune.after_epochs": whole(0, example=1),
     "transfer.tasks": several(text(example="gender")),
     "transfer.largest": whole(1, example=2),
     "debug": flag(),
@@ -219,8 +244,8 @@ SECTIONS = ("data", "backbone", "finetune", "augment", "balancing", "optimizer",
 TOP = (
     *SECTIONS, "name", "label", "arm", "only", "twins", "match", "group", "seed", "outputs",
     "pretrained", "init", "extend", "sharing", "compile", "patience", "effects", "scores",
-    "references", "figures", "grids", "transfer", "debug", "logger", "tasks", "schedule",
-    "two_phase", "demo_epochs", "demo_lr",
+    "references", "figures", "grids", "transfer", "tune", "tuned", "trial", "debug", "logger",
+    "tasks", "schedule", "two_phase", "demo_epochs", "demo_lr",
 )  # fmt: skip
 """Everything that a config may have at its top, besides Hydra's own section."""
 
@@ -280,7 +305,7 @@ def check_value(key: str, value: Any) -> None:
 
 def rule_of(key: str) -> Rule | None:
     """The rule of a dotted key, None where its object checks it."""
-    return next((rule for pattern, rule in _PATTERNS if pattern.fullmatch(key)), None)
+    return next((rule for known, rule in _PATTERNS if known.fullmatch(key)), None)
 
 
 def leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -293,12 +318,13 @@ def leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield place, item
 
 
-def _pattern(key: str) -> re.Pattern[str]:
+def pattern(key: str) -> re.Pattern[str]:
+    """A key with `*` for any one name and `**` for any number of them, as an expression."""
     any_depth = re.escape(key).replace(r"\*\*\.", r"(.+\.)?")
     return re.compile(any_depth.replace(r"\*", "[^.]+"))
 
 
-_PATTERNS = [(_pattern(key), rule) for key, rule in RULES.items()]
+_PATTERNS = [(pattern(key), rule) for key, rule in RULES.items()]
 
 
 def _check_sections(plain: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ NOT_IDENTITY = {
     ),
     "what comparisons take for a difference that matters": ("effects",),
     "how a run begins that goes on from a shorter one": ("extend",),
-    "how a sweep is planned": ("grids", "transfer", "twins", "only"),
+    "how a sweep is planned": ("grids", "transfer", "twins", "only", "tune", "tuned", "trial"),
     "only reaches a run through other keys": ("demo_epochs", "demo_lr", "two_phase", "pretrained"),
     "looks and logs": (
         "watch", "logger", "trainer.log_every_n_steps", "trainer.enable_progress_bar",

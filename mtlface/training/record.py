@@ -111,6 +111,7 @@ def record(
         "environment": environment(device, str(trainer.precision)),
         "git": git_commit(),
         "overrides": list(overrides),
+        "tuned": OmegaConf.to_container(cfg.tuned) if cfg.get("tuned") else None,
     }
 
 

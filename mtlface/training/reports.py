@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 # Short epochs would fill a job's log with lines that nobody reads.
 SECONDS_BETWEEN_LINES = 10.0
 
+# The folder, beside those of a sweep's arms, of runs that a search makes to choose settings by.
+TRIALS = "trials"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -40,13 +43,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `done`, `skipped` because it was done already, or `failed`."""
+    """How a run ended.
+
+    `done`, `skipped` because it was done already, `pruned` as a trial of no promise, or `failed`.
+    """
 
     folder: Path
-    state: Literal["done", "skipped", "failed"]
+    state: Literal["done", "skipped", "pruned", "failed"]
     seconds: float = 0.0
     error: str | None = None
     expected: bool = True  # whether the error is one that a user can mend
+    diverged: bool = False  # whether it failed because its loss is no number any more
 
 
 class Listener(Protocol):
@@ -93,6 +100,8 @@ class Lines:
             log.error("%s: failed: %s", name, outcome.error)
         elif outcome.state == "skipped":
             log.info("%s: done already", name)
+        elif outcome.state == "pruned":
+            log.info("%s: stopped, its epochs are below the median of the trials before", name)
         else:
             log.info("%s: done in %s", name, duration(outcome.seconds))
 
@@ -118,6 +127,8 @@ def heard_by(who: Listener | None) -> Iterator[None]:
 def name_of(folder: Path) -> str:
     """A run in words, from its folder `…/<arm>/<data>/seed=<n>`."""
     arm, data, seed = folder.parts[-3:]
+    if folder.parts[-5:-4] == (TRIALS,):  # …/trials/<arm>/<number>/<data>/seed=<n>
+        return f"{folder.parts[-4]} on {data}, trial {arm}"
     return f"{arm} on {data}, {seed}"
 
 

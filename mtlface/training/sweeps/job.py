@@ -20,9 +20,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mtlface.atomic import write_text
-from mtlface.errors import MtlfaceError, disk_error
+from mtlface.errors import DivergedError, MtlfaceError, disk_error
 from mtlface.training.arm import only_task
 from mtlface.training.identity import RunId
+from mtlface.training.pruned import Pruned
 from mtlface.training.ranks import is_first_rank, repeatable
 from mtlface.training.reports import Lines, Listener, Outcome, heard_by, listener
 from mtlface.training.result import read_result
@@ -41,7 +42,7 @@ def job(cfg: DictConfig) -> Outcome:
         logging.getLogger().setLevel(logging.ERROR)
         # What a user can mend, the first rank says as well. A rank that ended with an error would
         # make Lightning kill the first one, and with it the other runs of a sweep.
-        with heard_by(None), suppress(MtlfaceError):
+        with heard_by(None), suppress(MtlfaceError, Pruned):
             _train(cfg, folder)
         return Outcome(folder, "done")
     who = listener() or _own_listener()
@@ -81,15 +82,20 @@ def _outcome(cfg: DictConfig, folder: Path, who: Listener | None) -> Outcome:
     try:
         with repeatable(HydraConfig.get().overrides):
             _train(cfg, folder)
+    except Pruned:
+        outcome = Outcome(folder, "pruned", time.monotonic() - began)
     except Exception as error:
         known = error if isinstance(error, MtlfaceError) else disk_error(error)
+        diverged = isinstance(error, DivergedError)
         line = one_line(known or error)
         with suppress(OSError):  # the disk may be what failed
             write_text(failure, json.dumps({"error": line}) + "\n")
-        if cfg.debug or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traced = cfg.debug or os.environ.get("HYDRA_FULL_ERROR") == "1"
+        if traced and not (diverged and cfg.get("trial")):  # which is what a search finds out
             raise
         log.debug("The stack trace of the failure", exc_info=True)  # into the run's train.log
-        outcome = Outcome(folder, "failed", time.monotonic() - began, line, known is not None)
+        seconds = time.monotonic() - began
+        outcome = Outcome(folder, "failed", seconds, line, known is not None, diverged)
     else:
         failure.unlink(missing_ok=True)
         outcome = Outcome(folder, "done", time.monotonic() - began)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 
 # Hydra makes the context of its plugins from this class, and has no other name for it.
@@ -27,7 +28,8 @@ from mtlface.training.sweeps.job import job, monitored
 from mtlface.training.sweeps.mistakes import explained
 from mtlface.training.sweeps.overview import Overview
 from mtlface.training.sweeps.plan import PlannedRun, Planner, plan
-from mtlface.training.sweeps.summary import ending, outcomes, show, summary
+from mtlface.training.sweeps.summary import ending, outcomes, searched, show, summary
+from mtlface.training.sweeps.tune import Search, Train, search, searches_of, tuned_runs
 from mtlface.values import as_line
 
 log = logging.getLogger(__name__)
@@ -57,9 +59,12 @@ def start(conf: Path, overrides: Sequence[str], multirun: bool) -> int:
             if several and chosen:
                 return _other_sweeper(cfg, HydraContext(loader, Callbacks(cfg)))
             runs = plan(loader, cfg) if several else []
+            searches = searches_of(loader, cfg, runs) if cfg.get("tune") is not None else {}
             cfg.arm = cfg.arm if several else Planner(loader, cfg).config(_task(cfg)).arm
         configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
         context = HydraContext(config_loader=loader, callbacks=Callbacks(cfg))
+        if searches:
+            return _tuned_sweep(cfg, context, runs, searches)
         return _sweep(cfg, context, runs) if runs else _single(cfg, context)
 
 
@@ -72,6 +77,8 @@ def compose(loader: ConfigLoader, overrides: list[str], multirun: bool) -> DictC
         "train", overrides, RunMode.MULTIRUN, validate_sweep_overrides=False
     )
     parsed = OverridesParser.create().parse_overrides(overrides)
+    if cfg.get("tune") is not None and cfg.hydra.mode != RunMode.MULTIRUN:
+        return compose(loader, overrides, multirun=True)  # a search of one arm is many runs
     if cfg.hydra.mode != RunMode.MULTIRUN and any(o.is_sweep_override() for o in parsed):
         return loader.load_configuration("train", overrides, RunMode.RUN)  # raises, with a reason
     return cfg
@@ -106,6 +113,11 @@ def _other_sweeper(cfg: DictConfig, context: HydraContext) -> int:
     It plans as it goes, so that nothing is known beforehand: runs lie in `trials/` by number, and
     neither twins nor a finished run's result are looked for.
     """
+    if cfg.get("tune") is not None:
+        raise MtlfaceError(
+            f"hydra/sweeper={cfg.hydra.sweeper._target_} and tune= both choose settings. Leave one "
+            "of them out."
+        )
     if cfg.grids or cfg.transfer.tasks or cfg.twins:
         raise MtlfaceError(
             f"hydra/sweeper={cfg.hydra.sweeper._target_} chooses the runs itself, and sweep="
@@ -139,6 +151,46 @@ def _sweep(cfg: DictConfig, context: HydraContext, runs: list[PlannedRun]) -> in
     ended = outcomes(runs, done_before)
     show(summary(runs, ended, list(cfg.hydra.overrides.hydra)))
     return 0 if all(r.folder in ended and ended[r.folder].error is None for r in runs) else FAILED
+
+
+def _tuned_sweep(
+    cfg: DictConfig,
+    context: HydraContext,
+    runs: list[PlannedRun],
+    searches: dict[tuple[str, ...], Search],
+) -> int:
+    """Every arm's trials, and then the sweep with what they chose."""
+    found = list(searches.values())
+    print(f"{found[0].settings.trials} trials for each of {len(found)} arms.", flush=True)
+    if is_first_rank():
+        search(found, _trainer(cfg, context))
+        show(searched(found))
+    tuned = tuned_runs(context.config_loader, cfg, runs, searches)
+    code = _sweep(cfg, context, tuned) if tuned else FAILED
+    return code if len(tuned) == len(runs) else FAILED
+
+
+def _trainer(cfg: DictConfig, context: HydraContext) -> Train:
+    """Trains jobs by the launcher, and gives their outcomes; one that it lost has failed."""
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=job, config=cfg
+    )
+    here = cfg.hydra.launcher._target_ == IN_THIS_PROCESS
+    numbers = count()
+
+    def train(jobs: Sequence[list[str]]) -> Iterator[Outcome]:
+        for batch in [[one] for one in jobs] if here else [list(jobs)]:
+            try:
+                returned = launcher.launch(batch, initial_job_idx=next(numbers))
+            except Exception as error:
+                if cfg.debug:
+                    raise
+                lost = f"the launcher stopped: {type(error).__name__}: {error}"
+                yield from (Outcome(Path(), "failed", error=lost) for _ in batch)
+            else:
+                yield from (one.return_value for one in returned)
+
+    return train
 
 
 def _launch(cfg: DictConfig, context: HydraContext, todo: list[PlannedRun]) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 from mtlface.training.reports import Outcome, duration
 from mtlface.training.result import read_result
 from mtlface.training.sweeps.plan import PlannedRun
+from mtlface.training.sweeps.tune import Search
 
 COMMAND = "python -m mtlface.train"
 
@@ -76,6 +77,28 @@ def summary(
         parts.append(Text(f"{len(left)} of {len(runs)} runs are not done. To run just those:"))
         parts += [Text(f"  {line}", "bold") for line in commands(left, hydra_overrides)]
     return Group(*parts)
+
+
+def searched(searches: Sequence[Search]) -> Group:
+    """What each arm's search found, and why one found nothing."""
+    table = Table(box=None, padding=(0, 1))
+    for name in ("arm", "trials", "pruned", "diverged", "best", "chosen"):
+        table.add_column(name, justify="left" if name in {"arm", "chosen"} else "right")
+    reasons = []
+    for one in searches:
+        best = None if one.error else one.best()
+        value = "" if best is None else _shown(best.value)
+        chosen = ", ".join(
+            f"{key}={_shown(found) if isinstance(found, float) else found}"
+            for key, found in (best.params if best else {}).items()
+        )
+        over = sum(trial.state.is_finished() for trial in one.trials)
+        counts = [str(one.count(state)) for state in ("PRUNED", "FAIL")]
+        table.add_row(Text(one.arm), str(over), *counts, value, Text(chosen))
+        if best is None:
+            why = one.error or "no trial trained to its end; narrow tune.space, or more tune.trials"
+            reasons.append(Text(f"{one.arm} has no settings to go on with: {why}", "red"))
+    return Group(table, *reasons)
 
 
 def ending(folder: Path) -> Group:
