@@ -14,10 +14,12 @@ from typing import Literal
 from mtlface.analysis.protocol import Arm
 from mtlface.analysis.settings import (
     Differing,
+    chosen_apart,
     differ_in_sources_alone,
     differing,
     is_matched_twin,
     is_twin,
+    searched,
     without_cut,
 )
 from mtlface.errors import MtlfaceError, did_you_mean
@@ -31,7 +33,7 @@ class Statement:
 
     Attributes:
         kind: What the difference comes from.
-        differing: The settings behind a recipe.
+        differing: The settings behind a recipe, or that searches alike chose apart for twins.
         matched: Whether the reference is a twin that had the arm's whole budget.
     """
 
@@ -69,12 +71,19 @@ def find_statements(
     found: dict[tuple[str, str, str], Statement] = {}
 
     def say(kind: Kind, arm: Arm, other: Arm, task: str, matched: bool = False) -> None:
-        twin = kind == "sharing"  # differs in what is learnt, and else in nothing
         if kind == "recipe" and differ_in_sources_alone(arm, other):
             return  # its images are no recipe
+        # A twin differs in what is learnt, and else in nothing but what a search chose for it.
+        twin = kind == "sharing"
+        apart = chosen_apart(arm, other) if twin else differing(arm, other)
+        if twin and apart:
+            notes[
+                f"{arm.label} and {other.label} were tuned apart, on validation and with "
+                f"{searched(arm).get('trials')} trials each: what they differ by is sharing, and "
+                "the luck of two searches."
+            ] = None
         found.setdefault(
-            (arm.label, other.label, task),
-            Statement(kind, arm, other, task, {} if twin else differing(arm, other), matched),
+            (arm.label, other.label, task), Statement(kind, arm, other, task, apart, matched)
         )
 
     for arm in arms:

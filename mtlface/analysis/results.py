@@ -12,6 +12,7 @@ from typing import Any
 from mtlface.analysis.result_shape import LONGEST_NAME, shape_problem
 from mtlface.data.schema import Labels
 from mtlface.errors import MtlfaceError
+from mtlface.training.reports import TRIALS
 from mtlface.training.result import read_json
 from mtlface.values import printable, shown
 
@@ -201,6 +202,10 @@ def read_runs(roots: Sequence[Path]) -> RunTree:
 
 def _run_folders(root: Path) -> Iterator[tuple[Path, set[str]]]:
     for folder, folders, files in os.walk(root):
+        place = Path(folder).relative_to(root).parts
+        if TRIALS in place[:-1] and place[-1].isdigit():
+            folders.clear()  # what settings were chosen by, on validation, is no result
+            continue
         found = RUN_FILES.intersection(files)
         # config.yaml alone marks a run only in a seed folder: Hydra writes one beside a sweep too.
         if found - {"config.yaml"} or (found and Path(folder).name.startswith("seed=")):

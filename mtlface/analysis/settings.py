@@ -39,8 +39,31 @@ def differing(arm: Arm, reference: Arm) -> Differing:
     return difference(one, other, [*OF_SHARING, *alone, *weights])
 
 
+def searched(arm: Arm) -> Identity:
+    """How an arm's settings were searched (`tune=`), empty where nobody searched them."""
+    return dict(arm.runs[arm.seeds[-1]].content.get("tuned") or {})
+
+
+def searched_alike(one: Arm, other: Arm) -> tuple[str, ...]:
+    """The keys that were searched for two arms, with the same trials in the same space; or none."""
+    found, others = searched(one), searched(other)
+    if not found or found.get("search") != others.get("search"):
+        return ()
+    return tuple({str(key): None for of in (found, others) for key in of.get("keys") or ()})
+
+
+def chosen_apart(one: Arm, other: Arm) -> Differing:
+    """The settings that searches alike chose differently for two arms, besides tasks' weights."""
+    keys = searched_alike(one, other)
+    return {k: pair for k, pair in differing(one, other).items() if k in keys}
+
+
 def is_twin(single: Arm, arm: Arm, task: str) -> bool:
-    """Whether an arm is another one's twin: the same settings with one of its tasks."""
+    """Whether an arm is another one's twin: the same settings with one of its tasks.
+
+    Where both were searched alike, the settings that the searches chose may differ: each arm's best
+    within one budget is set against the other's.
+    """
     return _has_task_alone(single, arm, task) and not _beside_task(single, arm, task)
 
 
@@ -122,11 +145,17 @@ def _has_task_alone(single: Arm, arm: Arm, task: str) -> bool:
     if task not in other:
         # One of the many tasks of a head with a loss for each label.
         return list(single.tasks) == [task] and len(arm.tasks) > 1 and one == other
-    return set(one) == {task} and len(other) > 1 and one[task] == other[task]
+    same = not difference(
+        {"tasks": {task: one.get(task)}},
+        {"tasks": {task: other[task]}},
+        searched_alike(single, arm),
+    )
+    return set(one) == {task} and len(other) > 1 and same
 
 
 def _beside_task(single: Arm, arm: Arm, task: str) -> Differing:
-    found = difference(settings_of(single), settings_of(arm), (*OF_SHARING, "tasks"))
+    ignored = (*OF_SHARING, "tasks", *searched_alike(single, arm))
+    found = difference(settings_of(single), settings_of(arm), ignored)
     return {
         key: pair
         for key, pair in found.items()

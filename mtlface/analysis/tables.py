@@ -200,7 +200,7 @@ def differing_table(comparison: Comparison) -> Table:
             pair = comparison.names[d.arm], comparison.names[d.reference]
             rows[pair] = (*pair, in_words(d.differing, most=len(d.differing)))
     return Table(
-        "What a recipe is: the settings in which an arm and its reference differ",
+        "What a recipe is, or a search chose: settings in which arm and reference differ",
         ("arm", "reference", "settings (arm and reference)"),
         tuple(rows.values()),
     )

@@ -114,6 +114,7 @@ RULES: dict[str, Rule] = {
         "{optimizer.lr: {low: 1e-4, high: 1e-2, log: true}}",
     ),
     "tuned.trials": whole(1, example=20),
+    "tuned.search": text("what tells searches apart", "0123456789abcdef"),
     "tuned.keys": several(text(example="optimizer.lr")),
     "trial.journal": path("the path of a search's journal"),
     "trial.study": text("a study's name", "my_arm"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,9 +87,12 @@ def _range(key: str, of: Any) -> Range:
             f"{place}.{unknown[0]}: a range has low, high and log."
             f"{did_you_mean(unknown[0], ['low', 'high', 'log'])} {EXAMPLE}"
         )
-    low, high, log = of.get("low"), of.get("high"), of.get("log", False)
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
-    if not numbers or not isinstance(log, bool) or not low < high or (log and low <= 0):
+    low: Any = of.get("low")
+    high: Any = of.get("high")
+    log = of.get("log", False)
+    if not (_is_number(low) and _is_number(high) and isinstance(log, bool)) or not (
+        low < high and (low > 0 or not log)
+    ):
         raise MtlfaceError(
             f"{place}={shown(dict(of))}: expected two numbers, low below high, and above 0 with "
             f"log: true. {EXAMPLE}"
@@ -140,7 +144,8 @@ def ranges_of(ranges: Ranges, cfg: DictConfig) -> Ranges:
         matched = [k for k in values if pattern(key).fullmatch(k)]
         if not matched and key in RULES and "*" not in key:
             section = OmegaConf.select(cfg, key.rpartition(".")[0])
-            absent = isinstance(section, DictConfig) and key.rpartition(".")[2] not in section
+            of_object = isinstance(section, DictConfig) and "_target_" in section
+            absent = of_object and key.rpartition(".")[2] not in section
             matched = [key] if absent else []
         for name in matched:
             weight = alone and re.fullmatch(r"tasks\.[^.]+\.weight", name)
@@ -151,6 +156,11 @@ def ranges_of(ranges: Ranges, cfg: DictConfig) -> Ranges:
         for end in of.ends:
             check_value(name, end)
     return found
+
+
+def _is_number(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and math.isfinite(value)
 
 
 def _are_whole(*numbers: Any) -> bool:

@@ -244,7 +244,8 @@ def tuned_runs(
         best = None if one.error else one.best()
         if best is None:
             continue
-        tuned = {"trials": one.settings.trials, "keys": list(one.ranges)}
+        plain: Any = OmegaConf.to_container(one.settings, resolve=True)
+        tuned = {"trials": plain["trials"], "search": fingerprint(plain), "keys": [*one.ranges]}
         found.append(
             planner.run(
                 (
@@ -290,7 +291,8 @@ def _is_own(key: str) -> bool:
 def _suggested(trial: Trial, key: str, ranges: Ranges) -> Value:
     of = ranges[key]
     if of.low is None or of.high is None:
-        return trial.suggest_categorical(key, of.choices)  # type: ignore[no-any-return]
+        chosen: Any = trial.suggest_categorical(key, of.choices)
+        return of.choices[of.choices.index(chosen)]
     if of.whole:
         return trial.suggest_int(key, int(of.low), int(of.high), log=of.log)
     return trial.suggest_float(key, of.low, of.high, log=of.log)
