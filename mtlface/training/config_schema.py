@@ -109,7 +109,7 @@ RULES: dict[str, Rule] = {
         )
     ),
     "tune.space": Rule(
-        "keys, each with a range or a list of values",
+        "keys, each with a range or choices",
         lambda value: isinstance(value, Mapping),
         "{optimizer.lr: {low: 1e-4, high: 1e-2, log: true}}",
     ),

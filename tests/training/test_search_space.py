@@ -47,11 +47,13 @@ def test_the_default_space_has_a_key_of_every_method_that_has_one(composed, meth
 
 
 def test_a_key_in_full_wins_over_a_pattern_and_null_takes_one_out(composed):
-    ranges = space(tasks__gender__weight=[1.0, 2.0], **{"tasks.*.weight": {"low": 1, "high": 9}})
+    ranges = space(
+        tasks__gender__weight={"choices": [1.0, 2.0]}, **{"tasks.*.weight": {"low": 1, "high": 9}}
+    )
     found = ranges_of(ranges, composed("experiment=tiny"))
     assert found["tasks.gender.weight"].choices == (1.0, 2.0)
     assert found["tasks.landmarks.weight"].low == 1
-    assert list(space(optimizer__lr=None, optimizer__eps=[1e-8])) == ["optimizer.eps"]
+    assert list(space(optimizer__lr=None, optimizer__eps={"choices": [1e-8]})) == ["optimizer.eps"]
 
 
 def test_whole_numbers_stay_whole_where_the_config_has_one(composed):
@@ -68,12 +70,12 @@ def test_whole_numbers_stay_whole_where_the_config_has_one(composed):
         ({"optimizer__lr": {"low": 1.0, "high": 0.1}}, "tune.space.optimizer.lr=.*low below high"),
         ({"optimizer__lr": {"low": 0, "high": 1, "log": True}}, "above 0 with log: true"),
         ({"optimizer__lr": {"low": 0.1, "hihg": 1}}, "Did you mean 'high'"),
-        ({"optimizer__lr": 0.1}, "expected a range or a list"),
-        ({"optimizer__lr": []}, "expected a list of single values"),
+        ({"optimizer__lr": 0.1}, "expected a range, or choices"),
+        ({"optimizer__lr": {"choices": []}}, "expected a list of single values"),
         ({"optimizer__lr": None}, "tune.space is empty"),
-        ({"seed": [1, 2]}, "seed is not searched"),
-        ({"monitor__name": ["val/loss"]}, "monitor is not searched"),
-        ({"trainer__devices": [1, 2]}, "trainer.devices is not searched"),
+        ({"seed": {"choices": [1, 2]}}, "seed is not searched"),
+        ({"monitor__name": {"choices": ["val/loss"]}}, "monitor is not searched"),
+        ({"trainer__devices": {"choices": [1, 2]}}, "trainer.devices is not searched"),
     ],
 )
 def test_a_range_that_is_none_is_refused(keys, message):
@@ -87,7 +89,7 @@ def test_a_range_that_is_none_is_refused(keys, message):
 )
 def test_an_unknown_key_is_named_with_the_right_one(composed, key, near):
     with pytest.raises(MtlfaceError, match=rf"tune.space.{key}: .* Did you mean '{near}'"):
-        check_keys(read_space({key: [1.0]}), [composed("experiment=tiny")])
+        check_keys(read_space({key: {"choices": [1.0]}}), [composed("experiment=tiny")])
 
 
 def test_the_ends_of_a_range_must_be_possible_values(composed):

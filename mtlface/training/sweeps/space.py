@@ -21,7 +21,8 @@ NOT_SEARCHED = (
     "seed", "monitor", "scores", "match", "patience", "trainer.max_epochs", "trainer.max_steps",
     "data.split", "data.limit", "data.draw", "data.label_fraction",
 )  # fmt: skip
-EXAMPLE = "Write for example optimizer.lr: {low: 1e-4, high: 1e-2, log: true}, or a list of values."
+EXAMPLE = "Write for example {low: 1e-4, high: 1e-2, log: true}, or {choices: [1e-3, 1e-2]}."
+WORDS = ("low", "high", "log", "choices")
 
 Value = bool | int | float | str
 
@@ -76,17 +77,21 @@ def read_space(space: Mapping[str, Any]) -> Ranges:
 
 def _range(key: str, of: Any) -> Range:
     place = f"tune.space.{key}"
-    if isinstance(of, Sequence) and not isinstance(of, str):
-        if not of or any(not isinstance(value, bool | int | float | str) for value in of):
-            raise MtlfaceError(f"{place}={shown(of)}: expected a list of single values. {EXAMPLE}")
-        return Range(choices=tuple(of))
     if not isinstance(of, Mapping):
-        raise MtlfaceError(f"{place}={shown(of)}: expected a range or a list. {EXAMPLE}")
-    if unknown := [str(word) for word in of if word not in ("low", "high", "log")]:
+        raise MtlfaceError(f"{place}={shown(of)}: expected a range, or choices. {EXAMPLE}")
+    if unknown := [str(word) for word in of if word not in WORDS]:
         raise MtlfaceError(
-            f"{place}.{unknown[0]}: a range has low, high and log."
-            f"{did_you_mean(unknown[0], ['low', 'high', 'log'])} {EXAMPLE}"
+            f"{place}.{unknown[0]}: a range has {', '.join(WORDS)}."
+            f"{did_you_mean(unknown[0], [*WORDS])} {EXAMPLE}"
         )
+    # On the command line choices are merged with the range that they stand for.
+    if (choices := of.get("choices")) is not None:
+        fine = isinstance(choices, Sequence) and not isinstance(choices, str) and choices
+        if not fine or any(not isinstance(value, bool | int | float | str) for value in choices):
+            raise MtlfaceError(
+                f"{place}.choices={shown(choices)}: expected a list of single values. {EXAMPLE}"
+            )
+        return Range(choices=tuple(choices))
     low: Any = of.get("low")
     high: Any = of.get("high")
     log = of.get("log", False)
