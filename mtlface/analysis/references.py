@@ -76,11 +76,16 @@ def find_statements(
         # A twin differs in what is learnt, and else in nothing but what a search chose for it.
         twin = kind == "sharing"
         apart = chosen_apart(arm, other) if twin else differing(arm, other)
-        if twin and apart:
+        trials = [searched(a).get("trials") or 0 for a in (arm, other)]
+        if trials[0] != trials[1]:
             notes[
-                f"{arm.label} and {other.label} were tuned apart, on validation and with "
-                f"{searched(arm).get('trials')} trials each: what they differ by is sharing, and "
-                "the luck of two searches."
+                f"{arm.label} was tuned with {trials[0]} trials and {other.label} with "
+                f"{trials[1]}: more tries find better settings. Tune both alike."
+            ] = None
+        elif twin and apart:
+            notes[
+                f"{arm.label} and {other.label} were tuned apart, with {trials[0]} trials each: "
+                "what they differ by is sharing, and the luck of two searches."
             ] = None
         found.setdefault(
             (arm.label, other.label, task), Statement(kind, arm, other, task, apart, matched)

@@ -61,6 +61,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "evaluated_on.*.trivial": (dict,),
     "label_counts": (dict,),
     "label_counts.*": (dict, *NUMBER),
+    "tuned": (dict, *NOTHING),
     "selection": (dict,),
     "selection.monitor": TEXT,
     "selection.mode": TEXT,

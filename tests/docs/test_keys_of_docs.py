@@ -52,9 +52,10 @@ def _is_known(word):
         loader = GlobalHydra.instance().config_loader()
         if open_value and "." not in key:
             return key in loader.list_groups("") or key in compose("train")
+        search = ["tune=default"] if key.startswith("tune.") else []
         method = ["balancing=upgrad"] if key == "balancing.level" else []
         try:
-            cfg = compose("train", [*chosen, *method, *([] if open_value else [word])])
+            cfg = compose("train", [*chosen, *search, *method, *([] if open_value else [word])])
         except Exception:
             return False
     return not open_value or OmegaConf.select(cfg, key, default="?") != "?"

@@ -41,6 +41,9 @@ def train(home: Home, words, long):
     changed = [word for word in arguments if not word.startswith("profile=")] + list(SMOKE)
     if words != FIRST and not any(word.startswith("backbone=") for word in changed):
         changed.append(SMALL)
+    if any(word.startswith("tune=") for word in changed) and not long:
+        changed = [word for word in changed if not word.startswith("tune.trials=")]
+        changed.append("tune.trials=2")
     runs, group = composed(home, tuple(changed))
     if any(ELSEWHERE.match(word) for word in changed):
         return
