@@ -75,3 +75,8 @@ def test_beside_a_sweep_that_lists_its_runs_it_is_refused(command):
     found = command("sweep=transfer", "hydra/sweeper=two_tries")
     assert found.returncode == 2
     assert "chooses the runs itself, and sweep=transfer lists them" in found.stderr
+
+
+def test_beside_a_search_it_is_refused(command):
+    found = command("-m", "task=[gender]", "tune=default", "hydra/sweeper=two_tries")
+    assert found.returncode == 2 and "and tune= both choose settings" in found.stderr

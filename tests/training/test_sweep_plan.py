@@ -145,6 +145,8 @@ def test_a_seed_is_a_whole_number(loader):
         ("experimnt=celeba_gender", "'experimnt'. Did you mean 'experiment'"),
         ("data.image_sise=[64,64]", "Did you mean 'image_size'"),
         ("seed=0,1", "Add -m"),
+        ("tune.trials=20", "tune.trials=20: no search is chosen"),
+        ("tune={trials: 20}", "write tune=default tune.trials=20"),
     ],
 )
 def test_a_wrong_key_is_named_with_the_right_one(loader, override, message):

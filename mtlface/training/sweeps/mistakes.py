@@ -40,6 +40,12 @@ def explained(overrides: Sequence[str], groups: Sequence[str]) -> Iterator[None]
 
 
 def _explanation(error: Exception, overrides: Sequence[str], groups: Sequence[str]) -> str:
+    of_search = [o for o in overrides if o.startswith(("tune.", "tune={"))]
+    if of_search and not any(o.startswith("tune=") and "{" not in o for o in overrides):
+        return (
+            f"{of_search[0]}: no search is chosen whose settings these could be. Begin with "
+            "tune=default, and write tune=default tune.trials=20."
+        )
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__
