@@ -70,6 +70,16 @@ OF_A_RUN = "the path of a run folder, a .ckpt file or a bundle"
 weights = optional(either(flag(), path(f"the path of a state dict, or {OF_A_RUN}")))
 some = optional(either(whole(1), number(0.0, 1.0, above=True)))  # batches, or a share of them
 
+
+def _of_search(*keys: str) -> Rule:
+    return Rule(
+        "null, or what a search writes here",
+        lambda value: value is None or (isinstance(value, Mapping) and value.keys() == {*keys}),
+        "null",
+        "Leave it out; a search is tune=default.",
+    )
+
+
 RULES: dict[str, Rule] = {
     "name": name("my_arm"),
     "label": optional(text(example="Ours")),
@@ -113,14 +123,8 @@ RULES: dict[str, Rule] = {
         lambda value: isinstance(value, Mapping),
         "{optimizer.lr: {low: 1e-4, high: 1e-2, log: true}}",
     ),
-    "tuned.trials": whole(1, example=20),
-    "tuned.search": text("what tells searches apart", "0123456789abcdef"),
-    "tuned.keys": several(text(example="optimizer.lr")),
-    "trial.journal": path("the path of a search's journal"),
-    "trial.study": text("a study's name", "my_arm"),
-    "trial.number": whole(0),
-    "trial.prune.after_trials": whole(0, example=5),
-    "trial.prune.after_epochs": whole(0, example=1),
+    "tuned": _of_search("trials", "search", "keys"),
+    "trial": _of_search("journal", "study", "number", "prune"),
     "transfer.tasks": several(text(example="gender")),
     "transfer.largest": whole(1, example=2),
     "debug": flag(),

@@ -18,7 +18,7 @@ from mtlface.training.config_schema import check_values, leaves, rule_of
 
 CONF = config_folder()
 GROUPS = ("backbone", "augment", "balancing", "optimizer", "scheduler", "finetune", "trainer",
-          "monitor", "task", "data")  # fmt: skip
+          "monitor", "tune", "task", "data")  # fmt: skip
 # Checked as a whole: `Augment`, `check_limit`, `_check_draw`, and readers with their own settings.
 ELSEWHERE = ("augment.", "data.split", "data.limit", "data.draw", "data.mix")
 PLAIN = {"scores", "schedule", "backbone.image_size", "scores.competition.metrics"}
@@ -60,6 +60,8 @@ def test_every_experiment_fits_with_every_option(composed, experiment):
 
 NO_FRACTION = ["abc", None, 1.5, True, 10**400, "1", [1], {}]
 BAD = {
+    "tuned": [5, True, [], {"trials": 3}],
+    "trial": [5, "x", {"number": 1}],
     "name": [None, "", " ", "..", "a/b", "/abs", "../../x", "a\x1b[2Jb", 5, "x" * 300, [], "~root"],
     "group": [None, "", "../x", "a/../../b", "/abs", 3, "a//b"],
     "arm": ["../x", None],
