@@ -28,8 +28,9 @@ from mtlface.training.journal import mend, open_study
 from mtlface.training.reports import TRIALS, Outcome
 from mtlface.training.result import read_result
 from mtlface.training.seeds import derived_seed
-from mtlface.training.sweeps.plan import PlannedRun, Planner, quoted
+from mtlface.training.sweeps.plan import PlannedRun, Planner
 from mtlface.training.sweeps.space import Ranges, Value, check_keys, ranges_of, read_space
+from mtlface.values import quoted
 
 if TYPE_CHECKING:
     from optuna import Study
