@@ -19,6 +19,7 @@ from mtlface.analysis.settings import (
     differing,
     is_matched_twin,
     is_twin,
+    learns_several,
     searched,
     without_cut,
 )
@@ -94,7 +95,7 @@ def find_statements(
     for arm in arms:
         for task in arm.tasks:
             baseline, note = _baseline(arm, task, arms, chosen)
-            if len(arm.tasks) == 1 or task in chosen:
+            if not learns_several(arm) or task in chosen:
                 if baseline is not None and baseline is not arm:
                     say(_kind(arm, baseline), arm, baseline, task)
                 continue
@@ -113,9 +114,9 @@ def find_statements(
     for arm in arms:
         for other in arms:
             if differ_in_sources_alone(arm, other):
-                single = len(arm.tasks) == 1
-                for task in arm.tasks.keys() & other.tasks.keys():
-                    say("more images" if single else "more sources", arm, other, task)
+                grown: Kind = "more sources" if learns_several(arm) else "more images"
+                for task in arm.tasks:
+                    say(grown, arm, other, task)
     order: list[Kind] = ["sharing", "more images", "more sources", "recipe + sharing", "recipe"]
     return sorted(found.values(), key=lambda s: order.index(s.kind)), list(notes)
 
@@ -124,13 +125,13 @@ def references_of(statements: Sequence[Statement]) -> dict[str, dict[str, Arm]]:
     """Arm of several tasks → task → its twin, or what it is compared with instead."""
     found: dict[str, dict[str, Arm]] = {}
     for s in statements:
-        if len(s.arm.tasks) > 1 and s.kind != "more sources":
+        if learns_several(s.arm) and s.kind != "more sources":
             found.setdefault(s.arm.label, {}).setdefault(s.task, s.reference)
     return found
 
 
 def _kind(arm: Arm, reference: Arm) -> Kind:
-    if len(arm.tasks) == 1 or len(reference.tasks) > 1:
+    if not learns_several(arm) or learns_several(reference):
         return "recipe"
     # The weight of a loss against others is balancing, and means nothing alone.
     return "recipe + sharing" if differing(arm, reference) else "sharing"
@@ -146,7 +147,8 @@ def _baseline(
         for run in arm.runs.values()
         if task in (run.content.get("references") or {})
     }
-    singles = [a for a in arms if list(a.tasks) == [task] and without_cut(a)]
+    alone = [a for a in arms if list(a.tasks) == [task] and not learns_several(a)]
+    singles = [a for a in alone if without_cut(a)]
     if named:
         candidates = [a for a in arms if named & _names(a) and without_cut(a)]
         baseline = _closest(arm, candidates)
@@ -158,7 +160,7 @@ def _baseline(
             f"{arm.label} names {which} as its single-task arm for {task}, and {found} among these "
             f"runs: no difference is given. Run it, or choose with references.{task}=<arm>."
         )
-    if len(arm.tasks) == 1 and without_cut(arm):
+    if not learns_several(arm) and without_cut(arm):
         return None, None
     baseline = _closest(arm, singles)
     if baseline is not None:

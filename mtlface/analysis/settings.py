@@ -79,9 +79,16 @@ def differ_in_sources_alone(arm: Arm, other: Arm) -> bool:
     Tasks that the one data set lacks are no difference: seen on its test images, both arms have the
     same tasks. One of them is not the other's twin: both learn one task, or both learn several.
     """
-    if set(arm.tasks) != set(other.tasks) or not _joins(arm) or _joins(other):
+    if set(arm.tasks) != set(other.tasks) or learns_several(arm) != learns_several(other):
+        return False
+    if not _joins(arm) or _joins(other):
         return False
     return all(key.startswith("data.") for key in differing(arm, other))
+
+
+def learns_several(arm: Arm) -> bool:
+    """Whether an arm learns several tasks; of one data set, it may show only one of them."""
+    return max(len(arm.tasks), len(settings_of(arm).get("tasks") or {})) > 1
 
 
 def _joins(arm: Arm) -> bool:
