@@ -36,7 +36,7 @@ from mtlface.analysis.latex import write_latex
 from mtlface.analysis.published import published_table
 from mtlface.analysis.references import Kind
 from mtlface.analysis.settings import common_table, settings_table
-from mtlface.analysis.several_sources import Report, answer, growth_table, name_of, title
+from mtlface.analysis.several_sources import Report, answer, name_of, tables_across, title
 from mtlface.analysis.table import WORDS, Table
 from mtlface.analysis.transfer import transfer_tables
 from mtlface.atomic import write_text
@@ -168,8 +168,8 @@ def print_report(report: Report, console: Console) -> None:
     console.print(Panel(escape(answer(report)), style="bold", expand=True))
     if any(part.is_demo for part in report):
         console.print(Panel(DEMO, style="bold yellow", expand=True))
-    if (growth := growth_table(report)).rows:
-        _print_table(growth, console)
+    for table in tables_across(report):
+        _print_table(table, console)
     for comparison in report:
         if len(report) > 1:
             console.rule(f"[bold]{escape(headline(comparison))}[/bold]", align="left")
@@ -282,8 +282,8 @@ def write_markdown(report: Report, drawn: Sequence[Sequence[Drawn]], path: Path)
     parts = [f"# {title(report)}", f"**{_md(answer(report))}**"]
     if any(part.is_demo for part in report):
         parts.append(f"> **{DEMO}**")
-    if (growth := growth_table(report)).rows:
-        parts += _markdown_section(growth, 2)
+    for table in tables_across(report):
+        parts += _markdown_section(table, 2)
     for comparison, figures in zip(report, drawn, strict=True):
         level = 2
         if len(report) > 1:
@@ -387,7 +387,7 @@ def write_html(report: Report, drawn: Sequence[Sequence[Drawn]], path: Path) -> 
         question=title(report),
         answer=answer(report),
         demo=DEMO if any(part.is_demo for part in report) else "",
-        growth=growth_table(report),
+        across=tables_across(report),
         sections=sections,
         titles=t.TITLES,
         words=WORDS,
@@ -398,7 +398,7 @@ def write_html(report: Report, drawn: Sequence[Sequence[Drawn]], path: Path) -> 
 
 def write_tex(report: Report, path: Path) -> None:
     """The tables for a paper, with booktabs."""
-    tables = [growth_table(report)] if len(report) > 1 else []
+    tables = tables_across(report)
     for comparison in report:
         where = f", on {name_of(comparison)}" if len(report) > 1 else ""
         tables += [replace(table, title=table.title + where) for table in all_tables(comparison)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from mtlface.analysis import wording as w
 from mtlface.analysis.answer import answer_line, question
@@ -65,6 +67,60 @@ def growth_table(report: Report) -> Table:
         "tasks on all data sets, less the tasks of the one data set on that alone. 95 % intervals; "
         "Holm's correction is over all verdicts on all data sets.",
     )
+
+
+def shortcut_table(report: Report) -> Table:
+    """Whether features tell the data sets apart, and how calibrated tasks are on each of them."""
+    arms = {arm.label: (arm, part) for part in report for arm in part.arms if arm.runs}
+    rows = []
+    for arm, part in arms.values():
+        found = [
+            run.content["shortcut"] for run in arm.runs.values() if run.content.get("shortcut")
+        ]
+        if not found:
+            continue
+        areas = _means(of["source_auroc"] for of in found)
+        errors = {
+            task: _means(_errors(of["calibration"].get(task) or {}) for of in found)
+            for task in dict.fromkeys(task for of in found for task in of["calibration"])
+        }
+        calibrated = "; ".join(f"{task}: {_by_name(of)}" for task, of in errors.items() if of)
+        mean = w.number(areas.pop("mean", None), 3)
+        rows.append(
+            (part.names[arm.label], str(len(found)), mean, _by_name(areas), calibrated or w.ABSENT)
+        )
+    return Table(
+        "Can the data sets be told apart by the features?",
+        ("arm", "n", "AUROC of the probe", "by data set", "calibration error (ECE) by data set"),
+        tuple(rows),
+        "A linear probe on the frozen shared features, fitted on validation and measured on test "
+        "images: each data set against the others, means over n seeds. 0.5 is chance; near 1, the "
+        "network can answer by data set where labels differ between them, and a task that is less "
+        "calibrated on one of them may do so.",
+    )
+
+
+def tables_across(report: Report) -> list[Table]:
+    """The tables that speak of several data sets at once."""
+    every = (growth_table(report), shortcut_table(report))
+    return [table.without_empty() for table in every if table.rows]
+
+
+def _errors(of_task: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
+    return {source: of.get("ece") for source, of in of_task.items()}
+
+
+def _means(every: Iterable[Mapping[str, float | None]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for found in every:
+        for name, value in found.items():
+            if value is not None:
+                values.setdefault(name, []).append(value)
+    return {name: float(np.mean(of)) for name, of in values.items()}
+
+
+def _by_name(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in found.items())
 
 
 def _of(

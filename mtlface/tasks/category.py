@@ -21,6 +21,7 @@ from typing_extensions import override
 from mtlface.data.schema import Category
 from mtlface.errors import MtlfaceError
 from mtlface.tasks.auroc import CODES
+from mtlface.tasks.calibration import BINS
 from mtlface.tasks.class_weights import class_weights as weights_of
 from mtlface.tasks.evidence import Evidence, confusion
 from mtlface.tasks.prediction import (
@@ -32,8 +33,6 @@ from mtlface.tasks.prediction import (
     sets_of,
 )
 from mtlface.tasks.task import Batch, Task, names_of, unlikeliness, where_labelled
-
-BINS = 15  # of the calibration error
 
 
 class CategoryTask(Task[Category]):

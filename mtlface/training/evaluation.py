@@ -142,6 +142,7 @@ class Evaluation:
         predictions: The test split's predictions, see `prediction_table`.
         sources: What is measured on the test images of each source, as of a run on it alone.
         held_out: What the network says of the validation split.
+        tested: What it says of the test split.
     """
 
     metrics: dict[str, float]
@@ -149,6 +150,7 @@ class Evaluation:
     predictions: pd.DataFrame
     sources: dict[str, SourceEvaluation]
     held_out: Predictions
+    tested: Predictions
 
 
 def evaluate(
@@ -175,7 +177,7 @@ def evaluate(
             for number, name in enumerate(datamodule.sources)
         }
     table = prediction_table(module, found, datamodule.table)
-    return Evaluation(metrics, trivial, table, sources, of_splits["val"])
+    return Evaluation(metrics, trivial, table, sources, of_splits["val"], found)
 
 
 def _on_source(

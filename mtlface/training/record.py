@@ -23,6 +23,7 @@ from mtlface.training.identity import RunId
 from mtlface.training.module import MultiTaskModule
 from mtlface.training.result import SCHEMA
 from mtlface.training.selection import each_task_best
+from mtlface.training.shortcut import shortcut
 from mtlface.training.watch import BalancingWatch
 
 try:
@@ -86,6 +87,7 @@ def record(
         "metrics": found.metrics | watch.averages(),
         "trivial": found.trivial,
         "balancing": watch.report,
+        "shortcut": shortcut(module, datamodule, found.tested, device),
         "conformal": conformal_quantiles(module.tasks, found.held_out),
         "selection": {
             "monitor": module.monitor.name,
