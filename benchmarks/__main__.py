@@ -26,6 +26,7 @@ BENCHMARKS = {
     "augment": ["augment"],
     "store": ["store", "--only", "rate", "--copies", "4", "--repeats", "3"],
     "memory": ["store", "--only", "memory"],
+    "joined": ["joined"],
     "predict": ["predict"],
     "gpu": ["gpu"],
 }

@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         writer = TimedWriter(build.RunFolder(Path(folder)))
         build.CheckpointWriter = lambda _: writer  # type: ignore[assignment,misc]
-        trainer = build.build_trainer(cfg, Path(folder), module.monitor, purge_step=0)
+        trainer = build.build_trainer(cfg, Path(folder), module.monitor, start_step=0)
         trainer.callbacks.append(shares := Shares(writer))  # type: ignore[attr-defined]
         trainer.fit(module, datamodule)
         for logger in trainer.loggers:

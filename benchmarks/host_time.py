@@ -155,7 +155,7 @@ def _ours(steps: int, overrides: list[str]) -> Callable[[], float]:
         module, datamodule = workload.built(cfg, synthetic(cfg, steps * BATCH))
         timer = StepTime()
         with tempfile.TemporaryDirectory() as folder:
-            trainer = build_trainer(cfg, Path(folder), module.monitor, purge_step=0)
+            trainer = build_trainer(cfg, Path(folder), module.monitor, start_step=0)
             trainer.callbacks.append(timer)  # type: ignore[attr-defined]
             trainer.fit(module, datamodule)
             for logger in trainer.loggers:

@@ -26,6 +26,7 @@ from mtlface.training.build import (
     choose_precision,
 )
 from mtlface.training.callbacks import EpochSeed
+from mtlface.training.joined_data import with_joined_data
 from mtlface.training.module import MultiTaskModule
 
 Batch = dict[str, Tensor]
@@ -51,8 +52,9 @@ def wait() -> None:
 
 def configured(*overrides: str) -> DictConfig:
     """The config of a training command, on the rendered faces unless it says otherwise."""
+    data = [] if any(word.startswith("data=") for word in overrides) else ["data=celeba"]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose("train", ["data=celeba", "data.source=demo", *overrides])
+        return compose("train", with_joined_data([*data, "data.source=demo", *overrides]))
 
 
 def built(
@@ -231,7 +233,7 @@ def fit_as_users_do(
     cfg.patience = None
     epochs = WholeEpochs()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(cfg, Path(folder), module.monitor, purge_step=0)
+        trainer = build_trainer(cfg, Path(folder), module.monitor, start_step=0)
         trainer.callbacks.append(epochs)  # type: ignore[attr-defined]
         trainer.fit(module, data)
         for logger in trainer.loggers:
