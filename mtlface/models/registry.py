@@ -1,7 +1,7 @@
 """Backbones from torchvision's registry, by name."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -38,7 +38,7 @@ def torchvision_backbone(
     """
     builder = _builder(name)
     published = _weights(name, weights)
-    arguments = _build_arguments(builder, image_size, bool(pretrained))
+    arguments = _build_arguments(builder, image_size)
     try:
         if pretrained is True:
             with downloading(name, published):
@@ -55,7 +55,7 @@ def torchvision_backbone(
         load_weights(trunk, Path(pretrained), ignore=classifier)
     if isinstance(trunk, VisionTransformer) and image_size is not None:
         _resize_positions(trunk, name, image_size)
-    mean, std = _normalisation(published)
+    mean, std = _normalisation(published, arguments)
     return Backbone(trunk, features, mean, std)
 
 
@@ -82,16 +82,22 @@ def _weights(name: str, weights: str | None) -> Any:
     return known[weights]
 
 
-def _normalisation(weights: Any) -> tuple[Sequence[float], Sequence[float]]:
-    """Most torchvision weights take ImageNet's mean and std, but EfficientNetV2-L does not."""
+def _normalisation(
+    weights: Any, arguments: Mapping[str, Any]
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Most torchvision weights take ImageNet's mean and std, but EfficientNetV2-L does not.
+
+    Nor do those that came from TensorFlow: torchvision turns pixels normalised by ImageNet into
+    theirs inside the model. Here it is the model's normalisation, which a checkpoint keeps.
+    """
+    if "transform_input" in arguments:
+        return (0.5,) * 3, (0.5,) * 3
     transform = weights.transforms()
     mean, std = getattr(transform, "mean", IMAGENET_MEAN), getattr(transform, "std", IMAGENET_STD)
     return mean, std
 
 
-def _build_arguments(
-    builder: Any, image_size: tuple[int, int] | None, pretrained: bool
-) -> dict[str, Any]:
+def _build_arguments(builder: Any, image_size: tuple[int, int] | None) -> dict[str, Any]:
     """What the model's constructor understands, read off the class that the builder returns."""
     understood = inspect.signature(get_type_hints(builder)["return"]).parameters
     arguments: dict[str, Any] = {}
@@ -99,8 +105,8 @@ def _build_arguments(
         arguments["input_size"] = tuple(image_size)
     if "aux_logits" in understood:  # auxiliary classifiers know ImageNet's classes, not ours
         arguments["aux_logits"] = False
-    if pretrained and "transform_input" in understood:  # weights that came from TensorFlow
-        arguments["transform_input"] = True
+    if "transform_input" in understood:  # weights that came from TensorFlow
+        arguments["transform_input"] = False
     return arguments
 
 

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torchvision.models import get_model
 from torchvision.transforms import v2
 
 from mtlface.errors import MtlfaceError
 from mtlface.models import Backbone, cnn3, cnn3_bn, cnn4_bn, cnn9, torchvision_backbone
+from mtlface.models.backbone import IMAGENET_MEAN, IMAGENET_STD
 
 torch.set_num_threads(1)
 
@@ -125,3 +127,20 @@ def test_normalisation_travels_with_the_weights():
 def test_cnn9_has_nine_layers_with_weights():
     layers = [m for m in cnn9().modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_weights_from_tensorflow_get_the_pixels_that_torchvision_gives_them():
+    own = torchvision_backbone("googlenet").eval()
+    theirs = get_model(
+        "googlenet", weights=None, aux_logits=False, transform_input=True, init_weights=False
+    ).eval()
+    theirs.fc = nn.Identity()
+    theirs.load_state_dict(own.trunk.state_dict())
+    images = pictures(96).float()
+    mean, std = (torch.tensor(of).view(1, 3, 1, 1) for of in (IMAGENET_MEAN, IMAGENET_STD))
+    expected = theirs((images / 255 - mean) / std)
+    torch.testing.assert_close(
+        own(images), expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max())
+    )
