@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mtlface import train as train
     from mtlface.inference.predictor import Predictor
 
 __version__ = "0.1.0"
@@ -36,3 +37,12 @@ def load(
 
     packages = [trusted] if isinstance(trusted, str) else trusted
     return Predictor(open_network(checkpoint, device, packages))
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: `import mtlface` must not wait for it.
+    if name != "train":
+        raise AttributeError(f"module 'mtlface' has no attribute '{name}'")
+    from importlib import import_module
+
+    return import_module("mtlface.train")

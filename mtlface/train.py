@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from mtlface.arguments import config_folders, with_config_dir
 from mtlface.door import GOES_ON, config_folder, guarded
+
+if TYPE_CHECKING:
+    from mtlface.notebook import Run
 
 MULTIRUN = {"-m", "--multirun"}
 SEARCHED = re.compile(r"(?<=file://)[^,\]]+")  # folders of hydra.searchpath=[file://…,…]
@@ -59,5 +64,17 @@ def _parsed(arguments: list[str]) -> tuple[list[str], set[str], list[Path]]:
     return kept, flags, own
 
 
+class _Door(ModuleType):
+    """`mtlface.train` is a command as a module, and in Python a function."""
+
+    def __call__(self, experiment: str | None = None, *overrides: str, **settings: Any) -> Run:
+        """Trains one run; see `mtlface.notebook.train`."""
+        from mtlface.notebook import train
+
+        return train(experiment, *overrides, **settings)
+
+
 if __name__ == "__main__":
     main()
+else:
+    sys.modules[__name__].__class__ = _Door

@@ -68,6 +68,29 @@ def start(conf: Path, overrides: Sequence[str], multirun: bool) -> int:
         return _sweep(cfg, context, runs) if runs else _single(cfg, context)
 
 
+def train_one(conf: Path, overrides: Sequence[str]) -> Outcome:
+    """Trains the one run that the words ask for.
+
+    Args:
+        conf: The folder of the configs.
+        overrides: As on the command line.
+
+    Raises:
+        MtlfaceError: They do not make a config, or make several runs.
+    """
+    with initialize_config_dir(str(conf), job_name="train", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        with explained(overrides, loader.list_groups("")):
+            cfg = compose(loader, list(overrides), multirun=False)
+            if cfg.hydra.mode == RunMode.MULTIRUN:
+                raise MtlfaceError(
+                    "This trains one run, and a sweep= or tune= is many of them. Start it as a "
+                    f"command: python -m mtlface.train {' '.join(overrides)}"
+                )
+            cfg.arm = Planner(loader, cfg).config(_task(cfg)).arm
+        return _outcome(cfg, HydraContext(config_loader=loader, callbacks=Callbacks(cfg)))
+
+
 def compose(loader: ConfigLoader, overrides: list[str], multirun: bool) -> DictConfig:
     """The config of the only run, or the one that all runs of a sweep share."""
     if multirun:
@@ -88,7 +111,7 @@ def _task(cfg: DictConfig) -> tuple[str, ...]:
     return tuple(cfg.hydra.overrides.task)
 
 
-def _single(cfg: DictConfig, context: HydraContext) -> int:
+def _outcome(cfg: DictConfig, context: HydraContext) -> Outcome:
     returned = run_job(
         task_function=job,
         config=cfg,
@@ -97,6 +120,11 @@ def _single(cfg: DictConfig, context: HydraContext) -> int:
         hydra_context=context,
     )
     outcome: Outcome = returned.return_value
+    return outcome
+
+
+def _single(cfg: DictConfig, context: HydraContext) -> int:
+    outcome = _outcome(cfg, context)
     if outcome.state != "failed":
         if is_first_rank():
             show(ending(outcome.folder))
