@@ -65,7 +65,11 @@ def test_every_command_knows_ones_own_run(home, run, tmp_path, capsys):
     assert export.main([at, f"output={bundle}", "onnx=false", "program=false"]) == 0
     for place in (run, bundle):
         assert len(mtlface.load(place).predict(home / "faces" / "0.png")) == 1
-    assert evaluate.main([f"checkpoint={bundle}", f"output={tmp_path / 'again'}"]) == 0
+    # A bundle travels, and keeps no folder of this machine.
+    again = [f"checkpoint={bundle}", f"output={tmp_path / 'again'}"]
+    with pytest.raises(MtlfaceError, match=r"keeps no path of its data.*data\.root=<folder>"):
+        evaluate.main(again)
+    assert evaluate.main([*again, f"data.root={home / 'faces'}"]) == 0
 
 
 @pytest.mark.parametrize(

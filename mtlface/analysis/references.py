@@ -76,7 +76,8 @@ def find_statements(
             return  # its images are no recipe
         # A twin differs in what is learnt, and else in nothing but what a search chose for it.
         twin = kind == "sharing"
-        apart = chosen_apart(arm, other) if twin else differing(arm, other)
+        grown = kind in ("more images", "more sources")  # whose data sets are all that differs
+        apart = chosen_apart(arm, other) if twin else {} if grown else differing(arm, other)
         trials = [searched(a).get("trials") or 0 for a in (arm, other)]
         if trials[0] != trials[1]:
             notes[
@@ -114,9 +115,9 @@ def find_statements(
     for arm in arms:
         for other in arms:
             if differ_in_sources_alone(arm, other):
-                grown: Kind = "more sources" if learns_several(arm) else "more images"
+                what: Kind = "more sources" if learns_several(arm) else "more images"
                 for task in arm.tasks:
-                    say(grown, arm, other, task)
+                    say(what, arm, other, task)
     order: list[Kind] = ["sharing", "more images", "more sources", "recipe + sharing", "recipe"]
     return sorted(found.values(), key=lambda s: order.index(s.kind)), list(notes)
 

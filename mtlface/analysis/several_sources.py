@@ -38,7 +38,25 @@ def answer(report: Report) -> str:
     """The answer in one line; of several data sets, one for each."""
     if len(report) == 1:
         return answer_line(report[0])
-    return " ".join(f"On {name_of(part)}: {answer_line(part)}" for part in report)
+    told = [text for kind in GROWTH if (text := _told(report, kind))]
+    seeds = {d.n for part in report for d in part.verdicts}
+    n = f"n = {min(seeds)} to {max(seeds)} seeds" if len(seeds) > 1 else f"n = {min(seeds)} seeds"
+    return f"{'; '.join(told)}. {n}." if seeds and told else "Nothing here says what grew."
+
+
+def _told(report: Report, kind: Kind) -> str:
+    """What one kind of growth did: what is decided by name, and how many are not."""
+    found = [(part, d) for part in report for d in _grown(part) if d.kind == kind]
+    decided = [
+        f"{w.phrase(d)} on {name_of(part)}"
+        for part, d in found
+        if d.answer in ("better", "worse", "shown equal")
+    ]
+    if not found:
+        return ""
+    open_ones = len(found) - len(decided)
+    rest = [f"{open_ones} undecided"] if open_ones else []
+    return f"{GROWTH[kind].capitalize()}: {', '.join([*decided, *rest])}"
 
 
 def growth_table(report: Report) -> Table:
@@ -49,13 +67,9 @@ def growth_table(report: Report) -> Table:
     """
     rows = []
     for part in report:
-        found = [d for d in part.verdicts if d.kind in GROWTH and not d.matched]
-        if all(d.kind == "sharing" for d in found):
-            continue
-        # What grew: the arms on all data sets, and beside each of them its twins.
-        arms = [d.arm for d in found if d.kind == "more sources"]
+        found = _grown(part)
         for metric in part.primaries:
-            cells = {kind: _cell(_of(found, metric.task, kind, arms)) for kind in GROWTH}
+            cells = {kind: _cell(_of(found, metric.task, kind)) for kind in GROWTH}
             if any(cell != w.ABSENT for cell in cells.values()):
                 rows.append((w.measured(metric), name_of(part), *cells.values()))
     return Table(
@@ -123,13 +137,21 @@ def _by_name(found: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in found.items())
 
 
-def _of(
-    found: Sequence[Difference], task: str, kind: Kind, arms: Sequence[str]
-) -> Difference | None:
-    """The difference of one kind, of the arms that learn from all data sets."""
+def _grown(part: Comparison) -> list[Difference]:
+    """What is said of the arms on all data sets; nothing where no arm is on several."""
+    found = [d for d in part.verdicts if d.kind in GROWTH and not d.matched]
+    # The arms that grew, by their own names or by those of their single-task twins.
+    arms = {d.arm for d in found if d.kind == "more sources"}
+    single = {d.arm for d in found if d.kind == "more images"}
+    return [
+        d
+        for d in found
+        if d.kind != "sharing" or d.arm in arms or (not arms and d.reference in single)
+    ] if arms or single else []  # fmt: skip
+
+
+def _of(found: Sequence[Difference], task: str, kind: Kind) -> Difference | None:
     of_task = [d for d in found if d.metric.task == task and d.kind == kind]
-    if kind == "sharing":
-        of_task = [d for d in of_task if not arms or d.arm in arms]
     return of_task[0] if len(of_task) == 1 else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 # Columns of words; all others are numbers and stand to the right.
 WORDS = {"arm", "task", "verdict", "metric", "group", "instead of", "each task's part %"}
 WORDS |= {"best known", "each task's rank", "choice", "arms", "reference", "setting", "value"}
+WORDS |= {"more images", "more tasks", "more data sets"}
 WORDS |= {"tested on", "by data set", "calibration error (ECE) by data set"}
 WORDS |= {"settings (arm and reference)", "differs from most arms in"}
 

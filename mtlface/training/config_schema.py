@@ -363,7 +363,11 @@ def _check_sections(plain: Mapping[str, Any]) -> None:
                 f"tasks.{task}={shown(settings)}: expected a section of settings. Choose tasks "
                 "with task=[…], and drop one with '~tasks.<name>'."
             )
-        _require_named(f"tasks.{task}", settings)
+        if "_target_" not in settings:
+            raise MtlfaceError(
+                f"tasks.{task} has settings, but is not among the chosen tasks. Add it to "
+                f"task=[…], or drop its settings with '~tasks.{task}'."
+            )
         for part in ("head", *({"loss", "margin"} & settings.keys())):
             if part == "head" or settings[part] is not None:
                 _require_named(f"tasks.{task}.{part}", settings.get(part))

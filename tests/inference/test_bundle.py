@@ -33,11 +33,12 @@ def test_a_bundle_predicts_what_its_checkpoint_does(bundle, predictor, pictures)
         pd.testing.assert_frame_equal(mtlface.load(given).predict(pictures), theirs)
 
 
-def test_a_bundle_is_measured_like_its_checkpoint(bundle, trained, tmp_path, capsys):
+def test_a_bundle_is_measured_like_its_checkpoint(bundle, trained, faces, tmp_path, capsys):
     found = {}
     for name, checkpoint in (("bundle", bundle), ("run", trained)):
         output = tmp_path / name
-        assert evaluate.main([f"checkpoint={checkpoint}", f"output={output}"]) == 0
+        words = [f"checkpoint={checkpoint}", f"output={output}", f"data.root={faces}"]
+        assert evaluate.main(words) == 0
         found[name] = (output / "predictions.csv").read_text()
     assert found["bundle"] == found["run"]
 
