@@ -444,11 +444,11 @@ def _check_outputs(outputs: Path) -> None:
         files = [place for place in (outputs, *outputs.parents) if place.is_file()]
     except OSError as error:
         raise MtlfaceError(
-            f"outputs={shown(str(outputs))}: no folder can be made there ({error.strerror}). Give "
+            f"outputs={shown(str(outputs), 300)}: no folder can be made there ({error.strerror}). Give "
             "another outputs=…."
         ) from error
     if files:
         raise MtlfaceError(
-            f"outputs={shown(str(outputs))}: expected a folder, found the file "
-            f"{shown(str(files[0]))}. Give another outputs=…."
+            f"outputs={shown(str(outputs), 300)}: expected a folder, found the file "
+            f"{shown(str(files[0]), 300)}. Give another outputs=…."
         )
