@@ -444,8 +444,8 @@ def _check_outputs(outputs: Path) -> None:
         files = [place for place in (outputs, *outputs.parents) if place.is_file()]
     except OSError as error:
         raise MtlfaceError(
-            f"outputs={shown(str(outputs), 300)}: no folder can be made there ({error.strerror}). Give "
-            "another outputs=…."
+            f"outputs={shown(str(outputs), 300)}: no folder can be made there ({error.strerror}). "
+            "Give another outputs=…."
         ) from error
     if files:
         raise MtlfaceError(
