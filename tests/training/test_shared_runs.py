@@ -171,6 +171,7 @@ def test_a_frozen_trunk_stands_still_in_all_of_its_parts(trained, sharing):
     assert not torch.equal(one["tasks.gender.head.weight"], other["tasks.gender.head.weight"])
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_way_of_sharing_is_reported(trained):
     cost = {}
     for sharing in ("hard", "split@2", "split@0", "mmoe@2"):
@@ -224,7 +225,14 @@ def test_a_stage_that_the_trunk_lacks_is_an_error_that_lists_its_stages(built):
         built("sharing=split@6", "backbone=resnet18")
 
 
-@pytest.mark.parametrize("sharing", ["split@2", "cross_stitch", "mmoe@2"])
+@pytest.mark.parametrize(
+    "sharing",
+    [
+        pytest.param("split@2", marks=pytest.mark.slow),
+        "cross_stitch",
+        pytest.param("mmoe@2", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_like_one_that_was_not(faces, cache, tmp_path, sharing):
     data = [f"data.root={faces}", f"data.cache={cache}", f"sharing={sharing}", "balancing=upgrad"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"

@@ -104,6 +104,7 @@ def test_a_second_start_repeats_nothing(faces, tuned):
     assert "0 of 4 runs are to be done" in (tuned / "log2").read_text()
 
 
+@pytest.mark.slow
 def test_more_trials_go_on_from_those_that_are_there(faces, tuned, tmp_path):
     import shutil
 
@@ -147,6 +148,7 @@ def while_asking(number):
     Trial.suggest_float = counted
 
 
+@pytest.mark.slow
 def test_a_search_killed_anywhere_repeats_no_trial_and_finds_the_same(faces, tuned, tmp_path):
     out, log = tmp_path / "out", tmp_path / "log"
     kept = {}
@@ -214,6 +216,7 @@ def test_a_trial_that_diverges_counts_and_an_arm_without_another_is_said(faces, 
     assert not [p for p in results(out) if "trials" not in p.parts]
 
 
+@pytest.mark.slow
 def test_a_trial_that_breaks_off_is_trained_again(faces, tuned, tmp_path):
     out, root = tmp_path / "out", tmp_path / "log"
     words = ("data.max_bad_fraction=0", "tune.trials=2")
