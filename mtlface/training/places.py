@@ -18,7 +18,7 @@ from mtlface.training.identity import by_content
 NOT_KEPT = "(not kept)"
 """What a checkpoint holds in the place of a path."""
 
-# The user's own modules are built again with the arguments that they had.
+# The user's own modules are built again with the arguments that they had, but without `pretrained`.
 REBUILT = ("backbone", "tasks", "balancing")
 PATHS = ("root", "cache", "outputs")
 
@@ -29,7 +29,10 @@ def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         config: Plain data.
     """
-    return {key: value if key in REBUILT else _without(key, value) for key, value in config.items()}
+    return {
+        key: _rebuilt(key, value) if key in REBUILT else _without(key, value)
+        for key, value in config.items()
+    }
 
 
 def data_of_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -52,6 +55,12 @@ def data_of_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
     here = {"data": {**config["data"], "cache": None}}
     there = {"data": {**data, "cache": None}}
     return data if without_places(there) == without_places(here) else None
+
+
+def _rebuilt(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _rebuilt(name, item) for name, item in value.items()}
+    return _without(key, value) if key == "pretrained" else value
 
 
 def _without(key: str, value: Any) -> Any:

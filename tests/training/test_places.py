@@ -73,6 +73,17 @@ def test_a_config_of_another_run_in_the_folder_is_not_believed(janes, tmp_path):
         evaluate([f"checkpoint={folder}", "device=cpu"])
 
 
+def test_the_place_of_weights_to_start_from_is_not_kept(tmp_path):
+    weights = tmp_path / "jane.doe.pth"
+    weights.write_bytes(b"weights")
+    for path in (weights, tmp_path / "gone" / "jane.doe.pth"):
+        backbone = {"_target_": "mtlface.models.cnn3", "pretrained": str(path)}
+        found = without_places({"backbone": backbone, "pretrained": str(path)})
+        assert "jane.doe" not in str(found)
+        assert found["backbone"]["_target_"] == "mtlface.models.cnn3"
+    assert without_places({"backbone": {"pretrained": True}}) == {"backbone": {"pretrained": True}}
+
+
 def test_the_users_own_arguments_of_what_is_built_again_stay():
     backbone = {"_target_": "mine.Net", "table": "/home/jane/table.npy"}
     config = {
