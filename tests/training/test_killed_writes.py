@@ -11,19 +11,6 @@ WRITTEN = ("best.ckpt", "next-last.ckpt", "metrics.csv", "test_predictions.csv",
 MOMENTS = ("half written", "before its name", "after its name")
 
 
-@pytest.fixture(scope="module")
-def data(faces, cache):
-    return [f"data.root={faces}", f"data.cache={cache}"]
-
-
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
-    """A run that nothing disturbs."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    assert train(folder, data) == 0, log_of(folder)
-    return folder
-
-
 def at_write(name, moment):
     """Dies at the second write of a file, or at the only one."""
     replace, fsync = Path.replace, os.fsync

@@ -41,19 +41,6 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def data(faces, cache):
-    return [f"data.root={faces}", f"data.cache={cache}"]
-
-
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
-    """A run that nothing disturbs."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    assert train(folder, data) == 0, log_of(folder)
-    return folder
-
-
 def test_a_run_killed_in_mid_epoch_ends_like_one_that_was_not(data, whole, tmp_path):
     killed = tmp_path / "run"
     assert train(killed, data, at_step, 2 * STEPS + 1) == -signal.SIGKILL
